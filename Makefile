@@ -1,0 +1,62 @@
+# Every environment is .venv/NAME, made from requirements/NAME.txt and made anew when that lock changes.
+
+PYTHON ?= python3
+FAMILY ?= dmn_plus
+PRESET ?= cpu
+RUN    ?= runs/$(FAMILY)-$(PRESET)
+IMAGE  ?= engram
+
+PIP := -m pip --disable-pip-version-check --no-input -qq
+SOURCES := server models export benchmarks clients tests docs
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PRECIOUS: .venv/%/.ready .venv/%/.sdk
+.PHONY: help serve serve-gpu demo test test-slow test-gpu test-torch-free check format train export bundles bench openapi image image-gpu lock clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: .venv/serve/.ready  ## answer on port 8000 with every committed model, on the CPU and without torch
+	@.venv/serve/bin/python -m server
+
+serve-gpu: .venv/gpu/.ready  ## the same on a CUDA device (CUDA 13 and cuDNN 9 installed); fails where there is none
+	@ENGRAM_DEVICE=cuda .venv/gpu/bin/python -m server
+
+test: .venv/dev/.sdk  ## run every test that is quick and needs no special machine
+	@.venv/dev/bin/python -m pytest -q
+
+test-slow: .venv/dev/.sdk  ## run the tests marked slow
+	@.venv/dev/bin/python -m pytest -q -m "slow and not gpu and not image"
+
+test-gpu: .venv/dev/.sdk  ## run the tests marked gpu
+	@.venv/dev/bin/python -m pytest -q -m gpu
+
+test-torch-free: .venv/torch-free/.sdk  ## run the server's and the SDK's tests where torch cannot be imported
+	@.venv/torch-free/bin/python -c 'import importlib.util as u; u.find_spec("torch") and exit("torch is importable here")'
+	@.venv/torch-free/bin/python -m pytest -q tests/server tests/end_to_end clients/python/tests
+
+check: .venv/dev/.sdk  ## check format, lint, types and import rules, then make test
+	@echo "format"  && .venv/dev/bin/ruff format --check --quiet .
+	@echo "lint"    && .venv/dev/bin/ruff check --quiet .
+	@echo "types"   && .venv/dev/bin/mypy --no-error-summary
+	@echo "imports" && .venv/dev/bin/lint-imports --no-cache
+	@$(MAKE) --no-print-directory test
+
+format: .venv/dev/.ready  ## format the code and apply the safe lint fixes
+	@.venv/dev/bin/ruff check --fix --quiet . ; .venv/dev/bin/ruff format --quiet .
+
+clean:  ## remove environments, caches and build outputs; training runs stay
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/%/.ready: requirements/%.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Engram needs Python 3.11 or newer and $(PYTHON) is %d.%d: name another with make PYTHON=python3.11" % sys.version_info[:2])'
+	@echo "making .venv/$* from $<"
+	@rm -rf .venv/$* && $(PYTHON) -m venv .venv/$*
+	@.venv/$*/bin/python $(PIP) install -r $<
+	@touch $@
+
+.venv/%/.sdk: .venv/%/.ready clients/python/pyproject.toml
+	@.venv/$*/bin/python $(PIP) install --no-deps --no-build-isolation -e clients/python
+	@touch $@
