@@ -1,0 +1,8 @@
+"""The tasks this server knows, by name. A new task is one module and one line here."""
+
+from server.tasks.base import Prepared, Task
+from server.tasks.question_answering import QuestionAnswering
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (QuestionAnswering,)}
+
+__all__ = ["TASKS", "Prepared", "Task"]

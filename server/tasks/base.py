@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+
+import msgspec
 
 from server.contract.bundle import Bundle
 from server.contract.tensors import Array
@@ -26,9 +28,30 @@ class Prepared:
 
 
 class Task(Protocol):
-    """A request-and-answer form. ``Request`` and ``Answer`` are the task's own frozen types."""
+    """A request-and-answer form. ``Request`` and ``Answer`` are the task's own frozen types.
 
-    name: str
+    Errors about a request carry ``details["fields"]``, a list of paths such as ``story[3]``.
+    """
+
+    name: ClassVar[str]
+    Request: ClassVar[type[msgspec.Struct]]
+    Answer: ClassVar[type[msgspec.Struct]]
+
+    def __init__(self, max_attention_weights: int = 100_000) -> None:
+        """Take the largest attention that is sent in full; beyond it an answer carries top rows."""
+        ...
+
+    def selector(self, request: Any) -> Mapping[str, str | int]:
+        """Return what picks the default model for this request, among those of the task."""
+        ...
+
+    def check(self, bundle: Bundle) -> None:
+        """Make sure that the bundle has everything this task needs.
+
+        Raises:
+            BundleError: a limit, a tensor, the vocabulary or the answers are missing or do not fit.
+        """
+        ...
 
     def prepare(self, request: Any, bundle: Bundle) -> Prepared:
         """Turn a request into named arrays.
@@ -39,5 +62,9 @@ class Task(Protocol):
         ...
 
     def interpret(self, outputs: Mapping[str, Array], prepared: Prepared, bundle: Bundle) -> Any:
-        """Turn one request's outputs (padding removed) into the task's answer."""
+        """Turn one request's outputs (padding removed) into the task's answer.
+
+        Raises:
+            RunError: the graph returned something that is not a number.
+        """
         ...

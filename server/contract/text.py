@@ -1,0 +1,127 @@
+"""Words and sentences: what a word-level model reads.
+
+A ``Vocabulary`` wraps a word-level ``tokenizer.json``, so training, export, the server and a client cut text
+in the same way: Unicode NFC, lower case, punctuation becomes a blank, words are what blanks separate.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import fuzz, process
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+PAD, UNKNOWN = "[PAD]", "[UNK]"
+PAD_ID, UNKNOWN_ID = 0, 1
+PUNCTUATION = '.?!,;:"()'
+
+CACHED_SENTENCES = 16_384
+CACHED_LENGTH = 200
+"""Longer sentences are not kept, so the cache stays small whatever clients send."""
+
+SENTENCE_END = re.compile(r"(?<=[.?!])\s+|\n+")
+
+
+class Vocabulary:
+    """The words a model knows, with their ids; 0 is padding and 1 is any unknown word.
+
+    The two special ids cannot be written in a text: words are lower-cased and ``[PAD]`` is not.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        ids = tokenizer.get_vocab(with_added_tokens=True)
+        if ids.get(PAD) != PAD_ID or ids.get(UNKNOWN) != UNKNOWN_ID:
+            raise ValueError(f"the tokenizer must map {PAD} to {PAD_ID} and {UNKNOWN} to {UNKNOWN_ID}")
+        self._tokenizer = tokenizer
+        self._ids = ids
+        self.words = sorted(ids.keys() - {PAD, UNKNOWN}, key=ids.__getitem__)
+        """Every known word, in the order of its id."""
+        self._cached = lru_cache(CACHED_SENTENCES)(self._lookup)
+
+    @classmethod
+    def from_words(cls, words: Iterable[str]) -> Self:
+        """Build a vocabulary that gives ids 2, 3, ... to ``words`` in the order they come.
+
+        Raises:
+            ValueError: a word comes twice, or could never be found because normalising changes it.
+        """
+        known = list(words)
+        ids = {word: place for place, word in enumerate((PAD, UNKNOWN, *known))}
+        tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
+        blank = normalizers.Replace(Regex(f"[{re.escape(PUNCTUATION)}]"), " ")
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase(), blank])
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        if len(ids) != len(known) + 2:
+            raise ValueError("a word comes twice")
+        vocabulary = cls(tokenizer)
+        for word in known:
+            if vocabulary.split(word) != [word]:
+                raise ValueError(f"{word!r} is not a normalised word")
+        return vocabulary
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a ``tokenizer.json``."""
+        return cls.parse(path.read_bytes())
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self:
+        """Read the content of a ``tokenizer.json``.
+
+        Raises:
+            ValueError: it is not a tokenizer, or its special ids are not ours.
+        """
+        try:
+            tokenizer = Tokenizer.from_buffer(content)
+        except Exception as error:  # the library raises plain Exception
+            raise ValueError("not a tokenizer file") from error
+        return cls(tokenizer)
+
+    def save(self, path: Path) -> None:
+        """Write a ``tokenizer.json``."""
+        self._tokenizer.save(str(path))
+
+    def __len__(self) -> int:
+        """Count the ids, padding and unknown included: the height of an embedding table."""
+        return len(self._ids)
+
+    def ids(self, sentence: str) -> NDArray[np.int64]:
+        """Return the ids of the sentence's words; the array is shared and read-only."""
+        return self._cached(sentence) if len(sentence) <= CACHED_LENGTH else self._lookup(sentence)
+
+    def split(self, sentence: str) -> list[str]:
+        """Return the sentence's words as the model sees them: normalised, without punctuation."""
+        normalizer = self._tokenizer.normalizer
+        return (normalizer.normalize_str(sentence) if normalizer else sentence).split()
+
+    def unknown(self, sentence: str) -> list[str]:
+        """Return the sentence's words that the model does not know, each once, in order."""
+        return list(dict.fromkeys(word for word in self.split(sentence) if word not in self._ids))
+
+    def nearest(self, word: str, n: int = 3) -> list[str]:
+        """Return up to ``n`` known words that look most like ``word``, the best first."""
+        word = unicodedata.normalize("NFC", word).lower()
+        found = process.extract(word, self.words, scorer=fuzz.ratio, limit=n, score_cutoff=60)
+        return [known for known, _, _ in found]
+
+    def _lookup(self, sentence: str) -> NDArray[np.int64]:
+        ids = np.array(self._tokenizer.encode(sentence, add_special_tokens=False).ids, dtype=np.int64)
+        ids.setflags(write=False)
+        return ids
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut a story given as one text into sentences: at line ends, and after ``.``, ``?`` or ``!`` before a blank.
+
+    Pieces without a letter or a digit are dropped. Abbreviations are not understood: a story that holds
+    some is better given as a list.
+    """
+    pieces = (piece.strip() for piece in SENTENCE_END.split(text))
+    return [piece for piece in pieces if any(map(str.isalnum, piece))]

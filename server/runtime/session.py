@@ -1,0 +1,49 @@
+"""The seam between the batcher and whatever runs a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from server.contract.bundle import Bundle
+from server.contract.manifest import RuntimeName
+from server.contract.tensors import Array, Arrays
+from server.errors import BundleError
+
+
+class Session(Protocol):
+    """One graph, loaded on one device. Used by one thread at a time.
+
+    Attributes:
+        runtime: what runs the graph: ``onnx`` or ``torchscript``.
+        device: where it really runs: ``cpu`` or ``cuda:0``.
+    """
+
+    runtime: str
+    device: str
+
+    def run(self, inputs: Arrays, outputs: Sequence[str]) -> dict[str, Array]:
+        """Run a batch (batch axis first) and return the named outputs.
+
+        Raises:
+            RunError: the graph failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the graph and its memory."""
+        ...
+
+
+def open_session(bundle: Bundle, runtime: RuntimeName | None = None, device: str = "cpu") -> Session:
+    """Load the bundle's graph.
+
+    Args:
+        bundle: an opened bundle.
+        runtime: what runs it; ``None`` is the manifest's choice.
+        device: ``cpu``, ``cuda`` (fails when CUDA is not what runs) or ``auto`` (CUDA where it works, else CPU).
+
+    Raises:
+        BundleError: the graph, the runtime or the device cannot be had, with the reason.
+    """
+    raise NotImplementedError
