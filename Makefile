@@ -7,7 +7,8 @@ RUN    ?= runs/$(FAMILY)-$(PRESET)
 IMAGE  ?= engram
 
 PIP := -m pip --disable-pip-version-check --no-input -qq
-SOURCES := server models export benchmarks clients tests docs
+LOCK := .venv/lock/bin/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+  --python-version 3.11 --python-platform x86_64-manylinux_2_28 $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -45,6 +46,25 @@ check: .venv/dev/.sdk  ## check format, lint, types and import rules, then make 
 
 format: .venv/dev/.ready  ## format the code and apply the safe lint fixes
 	@.venv/dev/bin/ruff check --fix --quiet . ; .venv/dev/bin/ruff format --quiet .
+
+train: .venv/train/.ready  ## train FAMILY with PRESET into RUN; a killed run resumes
+	@.venv/train/bin/python -m models train $(FAMILY) --preset $(PRESET) --run $(RUN)
+
+export: .venv/train/.ready  ## turn the checkpoint in RUN into a verified bundle in model_repository
+	@.venv/train/bin/python -m export $(RUN)
+
+lock:  ## resolve requirements/*.in into locks; UPGRADE=--upgrade moves to the latest versions
+	@echo "resolving requirements"
+	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python $(PIP) install uv
+	@$(LOCK) requirements/dev.in --output-file requirements/dev.txt
+	@for name in serve gpu torch-free train; do \
+	  $(LOCK) --constraints requirements/dev.txt requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
+
+image:  ## build the CPU image
+	docker build --target cpu --tag $(IMAGE):cpu .
+
+image-gpu:  ## build the CUDA image
+	docker build --target gpu --tag $(IMAGE):gpu .
 
 clean:  ## remove environments, caches and build outputs; training runs stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
