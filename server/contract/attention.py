@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from server.contract.manifest import AttentionSpec
 from server.contract.tensors import Array
@@ -21,7 +22,7 @@ Form = Literal["full", "top", "none"]
 Weights = Annotated[
     Any,
     msgspec.Meta(
-        description="Nested lists, one level per axis. In the form `top` the last level is `[[index, weight], ...]`.",
+        description="Nested lists, one level for each axis; with `top` the last is `[[index, weight], ...]`.",
         extra_json_schema={"type": "array", "items": {}},
     ),
 ]
@@ -38,8 +39,8 @@ class Axis(msgspec.Struct, frozen=True):
 class Attention(msgspec.Struct, frozen=True, eq=False):
     """Where the model looked.
 
-    ``normalized_over`` names the axis whose entries sum to 1. ``offset`` counts the entries of the last axis that
-    were cut off before the first label.
+    ``normalized_over`` names the axis whose entries sum to 1. ``offset`` counts the entries of the last axis
+    that were cut off before the first label.
     """
 
     kind: str
@@ -73,9 +74,10 @@ def attend(
     return Attention(spec.kind, spec.normalized_over, axes, rows, offset)
 
 
-def largest(values: Array, k: int) -> list[int]:
+def largest(values: NDArray[Any], k: int) -> list[int]:
     """Return the places of the ``k`` largest of a row, the largest first, equal ones in order."""
-    return np.argsort(-values, kind="stable")[:k].tolist()  # type: ignore[operator]
+    places: list[int] = np.argsort(-values, kind="stable")[:k].tolist()
+    return places
 
 
 def floats(values: Array) -> Any:
@@ -84,7 +86,7 @@ def floats(values: Array) -> Any:
 
 
 def encode_array(value: Any) -> msgspec.Raw:
-    """Encode an array for msgspec, as its ``enc_hook``: float32 in the shortest decimal form that is exact."""
+    """Encode an array, as msgspec's ``enc_hook``: each float32 as the shortest decimal that gives it back."""
     if not isinstance(value, np.ndarray):
         raise NotImplementedError(f"cannot encode {type(value).__name__}")
     return msgspec.Raw(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))

@@ -25,7 +25,7 @@ from server.errors import BundleError
 MANIFEST = "manifest.json"
 
 EXTERNAL_DATA = re.compile(rb"\x6a[\x00-\xff]{1,2}\x0a\x08location\x12")
-"""How an ONNX tensor says that its values lie in another file: TensorProto.external_data with key ``location``."""
+"""How an ONNX tensor says that its values lie in another file: external_data with the key ``location``."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Bundle:
 
     @classmethod
     def open(cls, folder: Path, version: int) -> Self:
-        """Read the manifest, check every checksum of this version and of the shared files, load the tokenizer.
+        """Read the manifest, check the checksums of this version and of the shared files, load the tokenizer.
 
         Raises:
             BundleError: with the reason.

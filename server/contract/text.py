@@ -7,15 +7,14 @@ in the same way: Unicode NFC, lower case, punctuation becomes a blank, words are
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz import fuzz, process
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
@@ -25,6 +24,9 @@ PUNCTUATION = '.?!,;:"()'
 CACHED_SENTENCES = 16_384
 CACHED_LENGTH = 200
 """Longer sentences are not kept, so the cache stays small whatever clients send."""
+
+LONGEST_WORD = 40
+"""Nothing is near a longer word; comparing costs more the longer it is."""
 
 SENTENCE_END = re.compile(r"(?<=[.?!])\s+|\n+")
 
@@ -107,9 +109,7 @@ class Vocabulary:
 
     def nearest(self, word: str, n: int = 3) -> list[str]:
         """Return up to ``n`` known words that look most like ``word``, the best first."""
-        word = unicodedata.normalize("NFC", word).lower()
-        found = process.extract(word, self.words, scorer=fuzz.ratio, limit=n, score_cutoff=60)
-        return [known for known, _, _ in found]
+        return get_close_matches(word, self.words, n) if len(word) <= LONGEST_WORD else []
 
     def _lookup(self, sentence: str) -> NDArray[np.int64]:
         ids = np.array(self._tokenizer.encode(sentence, add_special_tokens=False).ids, dtype=np.int64)
@@ -118,7 +118,7 @@ class Vocabulary:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Cut a story given as one text into sentences: at line ends, and after ``.``, ``?`` or ``!`` before a blank.
+    """Cut a story given as one text: at line ends, and after ``.``, ``?`` or ``!`` before a blank.
 
     Pieces without a letter or a digit are dropped. Abbreviations are not understood: a story that holds
     some is better given as a list.
