@@ -1,0 +1,1 @@
+"""HTTP in and out: routes, bodies, errors, pictures. Nothing here knows arrays or graphs."""

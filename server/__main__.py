@@ -1,0 +1,184 @@
+"""``python -m server``: read the settings, take the port, serve until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from server import __version__
+from server.api.lifecycle import Stage
+from server.app import EngramApp, create_app
+from server.logs import configure_logging
+from server.settings import Settings, SettingsError, load_settings, misspelled, variable
+
+logger = logging.getLogger("server")
+
+BACKLOG = 2048
+"""Connections the system keeps waiting while the event loop is busy (uvicorn's default)."""
+
+ABOUT = """\
+Serve every model bundle of a folder over HTTP, with the attention behind each answer.
+
+Every option can also be set by the variable named beside it; an option wins over its variable.
+"""
+
+EXAMPLES = """\
+examples:
+  python -m server                                     every bundle in model_repository, on port 8000
+  python -m server --port 9000 --models dmn-plus-babi  one model, on another port
+  ENGRAM_DEVICE=cuda python -m server                  refuse to start a model that would not run on CUDA
+
+Then open http://127.0.0.1:8000/docs
+"""
+
+
+class Refusal(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server; return the exit status: 0 after a shutdown, 2 when it could not start."""
+    try:
+        settings = load_settings(**_options(arguments))
+        _check(settings)
+        listener = _listen(settings.host, settings.port)
+    except (SettingsError, Refusal) as error:
+        print(f"engram: {error}", file=sys.stderr)  # noqa: T201 - the one message for a person at a terminal
+        return 2
+    configure_logging(settings.log_level, settings.log_format)
+    for name, setting in misspelled().items():
+        logger.warning("%s is no setting; is it %s?", name, setting)
+    with listener:
+        _serve(settings, listener)
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
+    """Parse the command line, which has one option for each setting; only given ones are returned."""
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description=ABOUT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"engram {__version__}")
+    for name, field in Settings.model_fields.items():
+        default = "none" if field.default in ((), None) else field.default
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            metavar="VALUE",
+            help=f"{field.description} [{variable(name)}, default {default}]".replace("%", "%%"),
+        )
+    return vars(parser.parse_args(arguments))
+
+
+def _check(settings: Settings) -> None:
+    if not settings.allow_anonymous and not _is_loopback(settings.host):
+        raise Refusal(
+            f"{settings.host} can be reached from other machines, and requests carry no key.\n"
+            f"Listen on 127.0.0.1, or set {variable('allow_anonymous')}=1 when a proxy or a firewall decides "
+            "who gets here."
+        )
+    folder = settings.model_repository
+    if not any(folder.glob("*/manifest.json")):
+        raise Refusal(
+            f"there is no model bundle in {folder}.\n"
+            f"Name the folder that holds them with --model-repository or {variable('model_repository')}; "
+            "python -m export makes bundles."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before any model is loaded, so that a taken one is told at once."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Refusal(
+                f"port {port} on {host} is taken by another program.\n"
+                f"Stop that one, or choose another port: --port {port + 1} or {variable('port')}={port + 1}"
+            ) from None
+        raise Refusal(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
+    DrainingServer(config, app, listener, settings.drain_s).run(sockets=[listener])
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that after SIGTERM first reports not ready, and only then stops taking connections.
+
+    Ctrl-C skips that wait, and a second signal of either kind does too.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, app: EngramApp, listener: socket.socket, drain_s: float
+    ) -> None:
+        super().__init__(config)
+        self._app = app
+        self._address = listener.getsockname()
+        self._drain_s = drain_s
+        self._stop_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        await super().startup(sockets)
+        host, port = self._address[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        logger.info("listening", extra={"fields": {"url": url, "docs": f"{url}/docs"}})
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain, or stop at once; ``on_tick`` does the rest on the event loop."""
+        self._app.lifecycle.stage = Stage.DRAINING
+        if self.should_exit:
+            self.force_exit = True
+        elif self._stop_at is None and sig == signal.SIGTERM:
+            self._stop_at = time.monotonic() + self._drain_s
+        else:
+            self._stop_at = time.monotonic()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop taking work once the drain is over; called ten times a second."""
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self._app.lifecycle.stage = Stage.STOPPING
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""From body bytes to a task's request: typed decoding with errors that name the field."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+import msgspec
+
+from server.api.http_errors import MalformedBody
+from server.errors import InvalidRequest
+
+T = TypeVar("T")
+
+_AT = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_FIELD = re.compile(
+    r"^Object (?P<problem>missing required|contains unknown) field `(?P<field>.*)`$", re.DOTALL
+)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
+    """Return the body as the decoder's type.
+
+    Raises:
+        MalformedBody: it is no JSON (bare ``NaN`` and ``Infinity`` included).
+        InvalidRequest: it is JSON of another shape; ``details["fields"]`` names the field.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        _insist_on_json(body)
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+
+
+def invalid_field(path: str, message: str) -> InvalidRequest:
+    """Return the error for one field that has a wrong value."""
+    return InvalidRequest(f"{path}: {message}", fields=[path])
+
+
+def _insist_on_json(body: bytes | msgspec.Raw) -> None:
+    """Raise MalformedBody unless all of the body is JSON; the typed decoder stops at the first wrong type."""
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(error) from None
+
+
+def _malformed(error: Exception) -> MalformedBody:
+    if isinstance(error, RecursionError):
+        return MalformedBody("the body is nested too deeply")
+    if isinstance(error, UnicodeDecodeError):
+        return MalformedBody("the body is not UTF-8")
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return MalformedBody(f"the body is not JSON: {reason}")
+
+
+def _invalid(text: str) -> InvalidRequest:
+    at = _AT.search(text)
+    path = at["path"] if at else ""
+    message = text[: at.start()] if at else text
+    if field := _FIELD.match(message):
+        path = f"{path}.{field['field']}" if path else field["field"]
+        message = "is missing" if field["problem"] == "missing required" else "is not a known field"
+    else:
+        message = message[:1].lower() + message[1:].replace("`", "")
+    return invalid_field(path or "body", message)

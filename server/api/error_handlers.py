@@ -1,0 +1,108 @@
+"""From error class to status: the one table, and the one envelope every failure leaves in.
+
+{"error": {"code": "...", "message": "...", "details": {...}, "request_id": "..."}}
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server import errors
+from server.api import http_errors
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[Exception], int] = {
+    http_errors.MalformedBody: 400,
+    http_errors.NotFound: 404,
+    http_errors.MethodNotAllowed: 405,
+    http_errors.PayloadTooLarge: 413,
+    http_errors.UnsupportedEncoding: 415,
+    errors.NotAcceptable: 406,
+    errors.InputError: 422,
+    errors.ModelNotFound: 404,
+    errors.ModelNotReady: 503,
+    errors.Overloaded: 429,
+    errors.DeadlineExceeded: 504,
+    errors.ShuttingDown: 503,
+    errors.BundleError: 503,
+    errors.ExecutorLost: 503,
+    Exception: 500,
+}
+"""Status of each class; a class that is not listed has the status of its nearest ancestor."""
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What went wrong: a stable code, a sentence for people, details for programs."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+    request_id: str
+
+
+class ErrorEnvelope(msgspec.Struct, frozen=True):
+    """Every answer that is not a success."""
+
+    error: ErrorBody
+
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status of an error."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def error_body(error: Exception, request_id: str) -> ErrorBody:
+    """Return what a client may know about an error; what is behind a 500 goes to the log."""
+    if not isinstance(error, errors.EngramError) or status_of(error) == 500:
+        logger.error("internal error", exc_info=error)
+        return ErrorBody(
+            "internal", "the server failed; its log has more beside the request id", {}, request_id
+        )
+    return ErrorBody(error.code, error.message, dict(error.details), request_id)
+
+
+def error_response(error: Exception, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an error as a response, with ``Retry-After`` or ``Accept-Encoding`` where they help."""
+    headers = dict(headers or {})
+    if isinstance(error, errors.Overloaded):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, http_errors.UnsupportedEncoding):
+        headers["Accept-Encoding"] = "gzip, identity"
+    body = _encode(ErrorEnvelope(error_body(error, request_id)))
+    return Response(body, status_of(error), headers, "application/json")
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Send every known failure of the application through the envelope."""
+    app.add_exception_handler(errors.EngramError, _engram_error)
+    app.add_exception_handler(HTTPException, _http_exception)
+
+
+async def _engram_error(request: Request, error: Exception) -> Response:
+    return error_response(error, request.scope["engram"].request_id)
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """Answer for the router, which knows neither the path nor, for a known path, the method."""
+    assert isinstance(error, HTTPException)
+    allow = (error.headers or {}).get("Allow", "")
+    if error.status_code == 405:
+        known: errors.EngramError = http_errors.MethodNotAllowed(
+            f"{request.method} is not possible here, only {allow}", allow=allow.split(", ")
+        )
+    else:
+        known = http_errors.NotFound("nothing lives at this path; /docs lists what does")
+    return error_response(known, request.scope["engram"].request_id, error.headers)

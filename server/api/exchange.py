@@ -1,0 +1,175 @@
+"""One HTTP request from arrival to last byte: its id, its log line, its compression, its worst case.
+
+``ExchangeMiddleware`` is the outermost layer of our own and plain ASGI, because every request pays for it.
+Handlers find the ``Exchange`` of their request with ``exchange_of(scope)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+import zlib
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.api.error_handlers import error_response
+from server.api.http_errors import ClientGone
+from server.api.lifecycle import Lifecycle, Stage
+from server.api.negotiation import takes_gzip
+from server.errors import ShuttingDown
+from server.logs import REQUEST_ID
+
+logger = logging.getLogger(__name__)
+
+LONGEST_ID = 128
+"""Characters of a client's ``X-Request-Id`` that are kept."""
+
+LONGEST_PATH = 512
+"""Characters of a path that are logged."""
+
+CLIENT_GONE = 499
+"""Logged as the status of a request whose client left (nginx's number for it); never sent."""
+
+THREAD_BYTES = 256 * 1024
+"""From this size on, compression leaves the event loop."""
+
+_UNSAFE = re.compile(rb"[^A-Za-z0-9._:/+=@-]")
+_COMPRESSIBLE = (b"application/json", b"image/svg+xml", b"text/")
+
+
+class Exchange:
+    """One request: its id, headers, arrival and what its log line will say.
+
+    Attributes:
+        request_id: echoed from the client, cleaned and bounded, or made here.
+        headers: the last value of each header, names in lower case.
+        started: ``time.monotonic()`` at arrival; deadlines and totals count from it.
+        fields: what the handler adds to the log line.
+        status: the status sent, 0 before it is.
+    """
+
+    __slots__ = ("fields", "headers", "request_id", "started", "status")
+
+    def __init__(self, scope: Scope) -> None:
+        self.started = time.monotonic()
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.request_id = _request_id(self.headers.get(b"x-request-id", b""))
+        self.fields: dict[str, Any] = {}
+        self.status = 0
+
+    def elapsed_ms(self) -> float:
+        """Return the milliseconds since arrival."""
+        return (time.monotonic() - self.started) * 1000
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """Return the exchange that ``ExchangeMiddleware`` put into the scope."""
+    exchange: Exchange = scope["engram"]
+    return exchange
+
+
+class ExchangeMiddleware:
+    """Give every request an id and a log line, every answer its gzip, every surprise an opaque 500."""
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, gzip_min_bytes: int) -> None:
+        self.app = app
+        self.lifecycle = lifecycle
+        self.gzip_min_bytes = gzip_min_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; anything but HTTP passes through."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = scope["engram"] = Exchange(scope)
+        token = REQUEST_ID.set(exchange.request_id)
+        sender = _Sender(send, exchange, self.gzip_min_bytes)
+        if self.lifecycle.stage is not Stage.SERVING:
+            sender.headers.append((b"connection", b"close"))  # so that clients move on before the port closes
+        try:
+            await self._answer(scope, receive, sender, exchange)
+        finally:
+            _log(scope, exchange)
+            REQUEST_ID.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, sender: _Sender, exchange: Exchange) -> None:
+        try:
+            await self.app(scope, receive, sender)
+        except ClientGone:
+            exchange.status = exchange.status or CLIENT_GONE
+        except asyncio.CancelledError:
+            if exchange.status:
+                raise
+            # The grace of a shutdown is over: the client still gets an answer it can act on.
+            error = ShuttingDown("the server stopped before the answer was there")
+            await error_response(error, exchange.request_id)(scope, receive, sender)
+        except Exception as error:
+            if exchange.status:
+                raise
+            await error_response(error, exchange.request_id)(scope, receive, sender)
+
+
+class _Sender:
+    """Adds the request id to the head of an answer and compresses bodies that come in one piece."""
+
+    __slots__ = ("exchange", "gzip_min_bytes", "head", "headers", "send")
+
+    def __init__(self, send: Send, exchange: Exchange, gzip_min_bytes: int) -> None:
+        self.send = send
+        self.exchange = exchange
+        self.gzip_min_bytes = gzip_min_bytes
+        self.headers = [(b"x-request-id", exchange.request_id.encode("ascii"))]
+        self.head: Message | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.exchange.status = message["status"]
+            self.head = {**message, "headers": [*message.get("headers", ()), *self.headers]}
+            return
+        if self.head is not None:
+            head, self.head = self.head, None
+            if len(message.get("body", b"")) >= self.gzip_min_bytes and not message.get("more_body", False):
+                head, message = await self._squeezed(head, message)
+            await self.send(head)
+        await self.send(message)
+
+    async def _squeezed(self, head: Message, message: Message) -> tuple[Message, Message]:
+        headers = dict(head["headers"])
+        kind = headers.get(b"content-type", b"")
+        if not kind.startswith(_COMPRESSIBLE) or b"content-encoding" in headers:
+            return head, message
+        vary = [value for name, value in head["headers"] if name == b"vary"]
+        headers[b"vary"] = b", ".join([*vary, b"Accept-Encoding"])
+        if takes_gzip(self.exchange.headers.get(b"accept-encoding", b"")):
+            body = message["body"]
+            small = await asyncio.to_thread(_gzip, body) if len(body) >= THREAD_BYTES else _gzip(body)
+            headers[b"content-encoding"] = b"gzip"
+            headers[b"content-length"] = str(len(small)).encode("ascii")
+            message = {**message, "body": small}
+        return {**head, "headers": list(headers.items())}, message
+
+
+def _gzip(body: bytes) -> bytes:
+    squeeze = zlib.compressobj(level=1, wbits=31)  # 31: a gzip header and trailer; level 1: speed first
+    return squeeze.compress(body) + squeeze.flush()
+
+
+def _request_id(header: bytes) -> str:
+    return _UNSAFE.sub(b"", header[:LONGEST_ID]).decode("ascii") or os.urandom(12).hex()
+
+
+def _log(scope: Scope, exchange: Exchange) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    fields = {
+        "method": scope["method"],
+        "path": scope["path"][:LONGEST_PATH],
+        "status": exchange.status,
+        **exchange.fields,
+        "total_ms": round(exchange.elapsed_ms(), 3),
+    }
+    logger.info("request", extra={"fields": fields})

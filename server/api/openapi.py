@@ -1,0 +1,193 @@
+"""The OpenAPI document: operations listed here, schemas generated from the structs that decode and encode.
+
+The routes are plain Starlette routes, which FastAPI does not describe; ``document`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from server.api.error_handlers import ErrorEnvelope
+from server.api.health import Health
+from server.api.models import ModelList, VocabularyList
+from server.api.pictures import PICTURES
+from server.api.task_endpoints import answer_type
+from server.tasks import Task
+
+Json = dict[str, Any]
+
+ERRORS = {
+    400: "`malformed_json`",
+    404: "`model_not_found`",
+    405: "`method_not_allowed`",
+    406: "`not_acceptable`",
+    413: "`payload_too_large`",
+    415: "`unsupported_encoding`",
+    422: "`invalid_request`, `input_too_long`, `unknown_words`",
+    429: "`overloaded`: `Retry-After` says when to come back",
+    500: "`internal`",
+    503: "`model_not_ready`, `shutting_down`, `executor_lost`",
+    504: "`deadline_exceeded`",
+}
+"""What each error status means."""
+
+EXAMPLES: dict[str, tuple[Json, Json]] = {
+    "qa": (
+        {
+            "story": ["Mary took the milk.", "John went to the garden.", "Mary went to the kitchen."],
+            "question": "Where is the milk?",
+        },
+        {
+            "answer": "kitchen",
+            "score": 0.98,
+            "alternatives": [{"answer": "kitchen", "score": 0.98}, {"answer": "garden", "score": 0.01}],
+            "hops": [{"answer": "garden", "score": 0.41}, {"answer": "kitchen", "score": 0.98}],
+            "evidence": [
+                {"index": 2, "text": "Mary went to the kitchen.", "weight": 0.95},
+                {"index": 0, "text": "Mary took the milk.", "weight": 0.9},
+            ],
+            "attention": {
+                "kind": "episodic_gate",
+                "normalized_over": "fact",
+                "axes": [
+                    {"name": "hop", "labels": ["1", "2"]},
+                    {
+                        "name": "fact",
+                        "labels": [
+                            "Mary took the milk.",
+                            "John went to the garden.",
+                            "Mary went to the kitchen.",
+                        ],
+                    },
+                ],
+                "weights": [[0.9, 0.04, 0.06], [0.03, 0.02, 0.95]],
+                "offset": 0,
+            },
+            "warnings": [],
+            "model": {"name": "dmn-plus-babi", "version": 1},
+            "timing_ms": {"queue": 0.05, "compute": 0.6, "total": 0.9},
+            "batch_size": 1,
+        },
+    ),
+}
+"""For each task a request and the form of its answer; the numbers are made up."""
+
+
+def document(title: str, version: str, tasks: Iterable[type[Task]], max_batch_items: int) -> Json:
+    """Return the whole OpenAPI document."""
+    paths: Json = {}
+    structs: list[type] = [ErrorEnvelope, Health, ModelList, VocabularyList]
+    for task in tasks:
+        answer = answer_type(task)
+        structs += [task.Request, answer]
+        paths |= _task_paths(task, answer.__name__, max_batch_items)
+    paths |= _fixed_paths()
+    _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version, "description": "Answers with where the model looked."},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
+    request, (question, reply) = task.Request.__name__, EXAMPLES[task.name]
+    about = (task.Request.__doc__ or task.name).partition("\n")[0]
+    error = {"type": "object", "properties": {"error": _ref("ErrorBody")}, "required": ["error"]}
+    batch, results = {"requests": [question]}, {"results": [reply]}
+    pictures = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
+    return {
+        f"/v1/{task.name}": {
+            "post": {
+                "operationId": task.name,
+                "tags": ["tasks"],
+                "summary": about,
+                "description": "With `Accept: image/svg+xml` the answer is the heat map of its attention.",
+                "parameters": [_TIMEOUT],
+                "requestBody": {"required": True, "content": _json(_ref(request), question)},
+                "responses": _responses(_json(_ref(answer), reply) | pictures, ERRORS),
+            }
+        },
+        f"/v1/{task.name}/batch": {
+            "post": {
+                "operationId": f"{task.name}_batch",
+                "tags": ["tasks"],
+                "summary": f"{about} Many at once.",
+                "description": "Results come in order, and one bad item spoils only itself.",
+                "parameters": [_TIMEOUT],
+                "requestBody": {
+                    "required": True,
+                    "content": _json(_list_of("requests", _ref(request), max_batch_items), batch),
+                },
+                "responses": _responses(
+                    _json(_list_of("results", {"anyOf": [_ref(answer), error]}, max_batch_items), results),
+                    ERRORS,
+                ),
+            }
+        },
+    }
+
+
+def _fixed_paths() -> Json:
+    return {
+        "/v1/models": _get("models", "Every model, with its state, device, metrics and limits.", "ModelList"),
+        "/v1/models/{name}": _get("model", "One model.", "ModelCard", named=True),
+        "/v1/models/{name}/vocabulary": _get(
+            "vocabulary", "The words it knows.", "VocabularyList", named=True
+        ),
+        "/health/live": _get("live", "Whether the process answers at all.", "Health", tag="health"),
+        "/health/ready": _get("ready", "Whether requests should be sent here.", "Health", tag="health"),
+    }
+
+
+def _get(operation: str, summary: str, schema: str, *, named: bool = False, tag: str = "models") -> Json:
+    statuses = {"models": (404, 406), "health": (406, 503)}[tag]
+    return {
+        "get": {
+            "operationId": operation,
+            "tags": [tag],
+            "summary": summary,
+            "parameters": [_NAME] if named else [],
+            "responses": _responses(_json(_ref(schema)), {status: ERRORS[status] for status in statuses}),
+        }
+    }
+
+
+def _responses(content: Json, errors: dict[int, str]) -> Json:
+    failures = {
+        str(status): {"description": text, "content": _json(_ref("ErrorEnvelope"))}
+        for status, text in errors.items()
+    }
+    return {"200": {"description": "Success", "content": content}, **failures}
+
+
+def _list_of(field: str, items: Json, most: int) -> Json:
+    array = {"type": "array", "minItems": 1, "maxItems": most, "items": items}
+    return {"type": "object", "required": [field], "properties": {field: array}}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(schema: Json, example: Json | None = None) -> Json:
+    return {"application/json": {"schema": schema} | ({"example": example} if example else {})}
+
+
+_NAME: Json = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "`name` or `name:version`",
+    "schema": {"type": "string"},
+}
+_TIMEOUT: Json = {
+    "name": "X-Timeout-Ms",
+    "in": "header",
+    "description": "Answer within this time or not at all.",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}

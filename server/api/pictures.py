@@ -1,0 +1,53 @@
+"""The attention of an answer as a picture, for requests with ``Accept: image/svg+xml`` or ``image/png``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from server.api.drawing import can_paint_png
+from server.api.heat_map import Weights, heat_map
+from server.api.negotiation import PNG, SVG
+from server.contract.attention import Attention
+
+PICTURES = (SVG, PNG) if can_paint_png() else (SVG,)
+"""Media types a picture can have here; PNG needs Pillow."""
+
+
+def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model: str) -> bytes:
+    """Return the heat map of an answer's attention.
+
+    Args:
+        media_type: one of ``PICTURES``.
+        request: the task's request; its ``question``, if it has one, goes into the title.
+        answer: the task's answer, with attention.
+        model: ``name:version``.
+    """
+    attention: Attention = answer.attention  # type: ignore[attr-defined]
+    axes = [(axis.name, list(axis.labels)) for axis in attention.axes]
+    parts = [model, attention.kind.replace("_", " ")]
+    if attention.normalized_over:
+        parts.append(f"weights sum to 1 over each {attention.normalized_over} axis")
+    drawing = heat_map(_dense(attention), axes, _title(request, answer), ", ".join(parts), attention.offset)
+    return drawing.png() if media_type == PNG else drawing.svg()
+
+
+def _title(request: Any, answer: Any) -> str:
+    question, text = getattr(request, "question", ""), getattr(answer, "answer", "")
+    said = f"{text} ({answer.score:.0%})" if text else ""
+    return " \N{EM DASH} ".join(part for part in (question, said) if part)
+
+
+def _dense(attention: Attention) -> Weights:
+    """Return the weights as an array, also where the answer carries only the largest of each row."""
+    if isinstance(attention.weights, np.ndarray):
+        return attention.weights
+    shape = tuple(len(axis.labels) for axis in attention.axes)
+    dense = np.zeros(shape, dtype=np.float32)
+    rows: Any = attention.weights if len(shape) > 1 else [attention.weights]
+    for row, pairs in zip(np.atleast_2d(dense), rows, strict=True):
+        for index, weight in pairs:
+            row[index] = weight
+    return dense

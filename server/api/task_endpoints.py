@@ -1,0 +1,212 @@
+"""``POST /v1/{task}`` and ``/v1/{task}/batch``: the hot path, the same code for every task.
+
+An endpoint is plain ASGI: it reads the body, finds the model, awaits the answer and writes bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from server.api.body import BodyLimits, read_body
+from server.api.decoding import decode, invalid_field
+from server.api.disconnect import while_connected
+from server.api.error_handlers import ErrorBody, error_body
+from server.api.exchange import Exchange, exchange_of
+from server.api.lifecycle import Lifecycle
+from server.api.negotiation import JSON, accepted
+from server.api.pictures import PICTURES, draw
+from server.contract.attention import encode_array
+from server.errors import InvalidRequest
+from server.runtime.batcher import Run
+from server.runtime.loaded_model import LoadedModel
+from server.runtime.repository import Repository
+from server.settings import Settings
+from server.tasks import Task
+
+
+class ModelReference(msgspec.Struct, frozen=True):
+    """Which model and version answered."""
+
+    name: str
+    version: int
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Milliseconds in the queue, in the graph, and from the request's arrival to its answer."""
+
+    queue: float
+    compute: float
+    total: float
+
+
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Many requests at once; each is read on its own, so that a bad one spoils only itself."""
+
+    requests: list[msgspec.Raw]
+
+
+class BatchResponse(msgspec.Struct, frozen=True):
+    """One result for each request, in order."""
+
+    results: list[msgspec.Raw]
+
+
+class ItemError(msgspec.Struct, frozen=True):
+    """The result of an item that could not be answered."""
+
+    error: ErrorBody
+
+
+_encode = msgspec.json.Encoder(enc_hook=encode_array).encode
+_encode_error = msgspec.json.Encoder(enc_hook=str).encode
+_BATCH_DECODER = msgspec.json.Decoder(BatchRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskService:
+    """What both endpoints of a task share: from a decoded request to a named, timed answer."""
+
+    task: Task
+    repository: Repository
+    settings: Settings
+    lifecycle: Lifecycle
+
+    async def body(self, exchange: Exchange, receive: Receive) -> bytes:
+        """Return the request's body, unless the server is stopping."""
+        self.lifecycle.require_open()
+        limits = BodyLimits(self.settings.max_body_bytes, self.settings.max_decompressed_bytes)
+        return await read_body(exchange, receive, limits, self.deadline(exchange))
+
+    def deadline(self, exchange: Exchange, timeout_ms: float | None = None) -> float:
+        """Return when the answer is due on ``time.monotonic``: the smallest of setting, header and field.
+
+        Raises:
+            InvalidRequest: the header ``X-Timeout-Ms`` is no positive number.
+        """
+        shortest = min(timeout_ms or self.settings.timeout_ms, self.settings.timeout_ms)
+        header = exchange.headers.get(b"x-timeout-ms")
+        if header is not None:
+            shortest = min(shortest, _positive(header))
+        return exchange.started + shortest / 1000
+
+    async def answer(self, request: Any, exchange: Exchange) -> tuple[Any, Run, LoadedModel]:
+        """Find the model and let it answer before the deadline."""
+        selector = {} if request.model else self.task.selector(request)
+        model = self.repository.find(request.model, self.task.name, selector)
+        deadline = self.deadline(exchange, request.timeout_ms)
+        answer, run = await model.answer(request, deadline)
+        return answer, run, model
+
+
+class TaskEndpoint:
+    """``POST /v1/{task}``: one request, one answer, as JSON or as a picture of its attention."""
+
+    def __init__(self, service: TaskService) -> None:
+        self._service = service
+        self._decoder = msgspec.json.Decoder(service.task.Request)
+        self._offered = (JSON, *PICTURES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        exchange = exchange_of(scope)
+        media_type = accepted(exchange.headers, self._offered)
+        request: Any = decode(self._decoder, await self._service.body(exchange, receive))
+        if media_type != JSON:
+            request = msgspec.structs.replace(request, attention="full")
+        answer, run, model = await while_connected(self._service.answer(request, exchange), receive)
+        exchange.fields.update(
+            model=model.name,
+            batch_size=run.batch_size,
+            queue_ms=round(run.queue_ms, 3),
+            compute_ms=round(run.compute_ms, 3),
+        )
+        if media_type == JSON:
+            body = answer_body(answer, run, model, exchange)
+        else:
+            body = await asyncio.to_thread(draw, media_type, request, answer, f"{model.name}:{model.version}")
+        await send_bytes(send, body, media_type)
+
+
+class BatchEndpoint:
+    """``POST /v1/{task}/batch``: many requests, one result each, in order."""
+
+    def __init__(self, service: TaskService) -> None:
+        self._service = service
+        self._decoder = msgspec.json.Decoder(service.task.Request)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer every item of one request."""
+        exchange = exchange_of(scope)
+        media_type = accepted(exchange.headers, (JSON,))
+        items = decode(_BATCH_DECODER, await self._service.body(exchange, receive)).requests
+        most = self._service.settings.max_batch_items
+        if not 1 <= len(items) <= most:
+            raise invalid_field("requests", f"has {len(items)} items, expected 1 to {most}")
+        results = await while_connected(self._answer_all(items, exchange), receive)
+        exchange.fields.update(items=len(items))
+        await send_bytes(send, _encode(BatchResponse(results)), media_type)
+
+    async def _answer_all(self, items: list[msgspec.Raw], exchange: Exchange) -> list[msgspec.Raw]:
+        """Answer every item, a bounded number at a time, so that a batch leaves room for other clients."""
+        results = [msgspec.Raw()] * len(items)
+        queue: Iterator[tuple[int, msgspec.Raw]] = iter(enumerate(items))
+
+        async def work() -> None:
+            for index, item in queue:
+                results[index] = msgspec.Raw(await self._answer_one(item, exchange))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(len(items), self._service.settings.batch_concurrency)):
+                group.create_task(work())
+        return results
+
+    async def _answer_one(self, item: msgspec.Raw, exchange: Exchange) -> bytes:
+        try:
+            answer, run, model = await self._service.answer(decode(self._decoder, item), exchange)
+            return answer_body(answer, run, model, exchange)
+        except Exception as error:
+            return _encode_error(ItemError(error_body(error, exchange.request_id)))
+
+
+def answer_body(answer: Any, run: Run, model: LoadedModel, exchange: Exchange) -> bytes:
+    """Encode an answer with what the envelope adds: model, timing, batch size."""
+    timing = Timing(round(run.queue_ms, 3), round(run.compute_ms, 3), round(exchange.elapsed_ms(), 3))
+    fields = msgspec.structs.asdict(answer)
+    fields.update(
+        model=ModelReference(model.name, model.version), timing_ms=timing, batch_size=run.batch_size
+    )
+    return _encode(fields)
+
+
+def answer_type(task: type[Task]) -> type[msgspec.Struct]:
+    """Return the type ``answer_body`` encodes for a task: its answer's fields and the envelope's."""
+    added = [("model", ModelReference), ("timing_ms", Timing), ("batch_size", int)]
+    name = task.Answer.__name__.removesuffix("Answer") + "Response"
+    return msgspec.defstruct(name, added, bases=(task.Answer,), kw_only=True, frozen=True)
+
+
+async def send_bytes(send: Send, body: bytes, media_type: str) -> None:
+    """Send a whole body as a success."""
+    headers = [
+        (b"content-type", media_type.encode("ascii")),
+        (b"content-length", str(len(body)).encode("ascii")),
+        (b"vary", b"Accept"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _positive(header: bytes) -> float:
+    try:
+        value = float(header)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise InvalidRequest("the header X-Timeout-Ms must be a positive number", fields=["X-Timeout-Ms"])
+    return value

@@ -1,0 +1,129 @@
+"""Every knob of the server, read once from ``ENGRAM_`` variables and the command line.
+
+``load_settings`` is the only place that reads the environment. A wrong value becomes one plain sentence
+that names the variable, what came and what is accepted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "ENGRAM_"
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message is meant for the person who set it."""
+
+
+class Settings(BaseSettings):
+    """One frozen object with a sentence per field; field ``port`` is the variable ``ENGRAM_PORT``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, protected_namespaces=()
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="HTTP port to listen on; 0 lets the system pick one.")
+    allow_anonymous: bool = Field(
+        False, description="Allow an address other machines can reach, although requests carry no key."
+    )
+    model_repository: Path = Field(
+        Path("model_repository"), description="Folder that holds the model bundles."
+    )
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Names of the models to load, separated by commas; empty loads all of them."
+    )
+    runtime: Literal["onnx", "torchscript", "triton"] | None = Field(
+        None, description="Runtime for every model, instead of the one its manifest names."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where the graphs run; cuda refuses to fall back to the CPU, auto reports its choice.",
+    )
+    executors: int = Field(1, ge=1, le=64, description="Executor threads for each model, one session each.")
+    max_batch_size: int = Field(64, ge=1, le=4096, description="Most requests that run as one batch.")
+    max_batch_cost: int = Field(
+        16384, ge=1, description="Most padded cells (facts x words) in one batch of several requests."
+    )
+    max_queue_cost: int = Field(
+        1_000_000, ge=1, description="Most cells (facts x words) that may wait for one model; beyond it, 429."
+    )
+    timeout_ms: int = Field(30_000, ge=1, le=3_600_000, description="Longest time a request may take.")
+    max_body_bytes: int = Field(
+        8 * 2**20, ge=1, description="Largest request body, as it comes over the wire."
+    )
+    max_decompressed_bytes: int = Field(
+        32 * 2**20, ge=1, description="Largest request body once its compression is undone."
+    )
+    max_batch_items: int = Field(1024, ge=1, description="Most items in one batch request.")
+    batch_concurrency: int = Field(
+        64, ge=1, description="Items of one batch request that wait or run at the same time."
+    )
+    max_attention_weights: int = Field(
+        100_000,
+        ge=0,
+        description="Largest attention sent in full; beyond it an answer carries its top weights.",
+    )
+    gzip_min_bytes: int = Field(4096, ge=0, description="Smallest answer that is worth compressing.")
+    keep_alive_s: int = Field(75, ge=0, description="How long an idle connection stays open.")
+    drain_s: float = Field(
+        1.0,
+        ge=0,
+        description="After SIGTERM, how long the server still takes work while it reports not ready.",
+    )
+    shutdown_grace_s: int = Field(
+        30, ge=0, description="After that, how long requests in flight may take before they are cut off."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe messages that are logged."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="One JSON object a line, or text for people; auto is text on a terminal."
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+
+def variable(field: str) -> str:
+    """Return the environment variable of a field: ``port`` is ``ENGRAM_PORT``."""
+    return PREFIX + field.upper()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment; ``overrides`` win.
+
+    Raises:
+        SettingsError: a value is not acceptable; the message lists every such variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(entry) for entry in error.errors())) from None
+
+
+def misspelled(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return ``ENGRAM_`` variables that are no setting but look like one, with the one they resemble."""
+    known = [variable(field) for field in Settings.model_fields]
+    strangers = [name for name in environment if name.startswith(PREFIX) and name not in known]
+    near = {name: get_close_matches(name, known, n=1, cutoff=0.85) for name in strangers}
+    return {name: matches[0] for name, matches in near.items() if matches}
+
+
+def _sentence(entry: Mapping[str, Any]) -> str:
+    field = str(entry["loc"][0])
+    option = "--" + field.replace("_", "-")
+    about = Settings.model_fields[field].description
+    expected = str(entry["msg"]).removeprefix("Input ")
+    return f"{variable(field)} ({option}) is {entry['input']!r}: it {expected}. {about}"
