@@ -45,7 +45,7 @@ class QaRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_words: Annotated[
         Literal["error", "map"], Meta(description="Refuse unknown words, or read them as the unknown token.")
     ] = "error"
-    timeout_ms: Annotated[float | None, Meta(gt=0, description="Answer within this time or not at all.")] = (
+    timeout_ms: Annotated[float, Meta(gt=0, description="Answer within this time or not at all.")] | None = (
         None
     )
 
