@@ -1,4 +1,5 @@
 # Two serving images from one file: `docker build --target cpu .` and `docker build --target gpu .`.
+# Inside a container the server listens on every address; what the port is published on decides who gets there.
 # A build stage makes the environment from its lock; the serving stage copies it and holds no compiler and no torch.
 
 FROM python:3.11.14-slim-bookworm AS build-cpu
@@ -25,7 +26,7 @@ COPY model_repository /app/model_repository
 COPY LICENSE /app/LICENSE
 WORKDIR /app
 ENV PATH=/opt/engram/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cpu
+    ENGRAM_HOST=0.0.0.0 ENGRAM_ALLOW_ANONYMOUS=1 ENGRAM_PORT=8000 ENGRAM_DEVICE=cpu
 EXPOSE 8000
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
@@ -39,7 +40,7 @@ COPY model_repository /app/model_repository
 COPY LICENSE /app/LICENSE
 WORKDIR /app
 ENV PATH=/opt/engram/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cuda
+    ENGRAM_HOST=0.0.0.0 ENGRAM_ALLOW_ANONYMOUS=1 ENGRAM_PORT=8000 ENGRAM_DEVICE=cuda
 EXPOSE 8000
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
