@@ -73,8 +73,8 @@ class Manifest(Record):
 
     ``graphs`` maps a role to a file inside the version folder: ``model`` (ONNX, the whole graph),
     ``torchscript``, ``golden``, ``parity``. ``limits`` are inclusive maxima by name (``max_facts``).
-    ``files`` maps every path below the bundle folder (``1/model.onnx``), but the manifest itself, to its sha256.
-    ``metrics`` and ``training`` are free-form JSON: what was measured on what, and where the weights come from.
+    ``files`` maps every path below the bundle folder (``1/model.onnx``), save the manifest, to its sha256.
+    ``metrics`` and ``training`` are free-form JSON: what was measured on what, where the weights come from.
     """
 
     format: Literal[1] = 1

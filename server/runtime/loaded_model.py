@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from server.contract.bundle import Bundle
-from server.runtime.batcher import Run
+from server.errors import BundleError, EngramError, ModelNotReady
+from server.runtime.batcher import Batcher
+from server.runtime.executor import Run
+from server.runtime.golden import replay
 from server.runtime.options import RuntimeOptions
-from server.tasks import Task
+from server.runtime.session import Session, open_session
+from server.tasks import TASKS, Task
+
+logger = logging.getLogger(__name__)
 
 State = Literal["loading", "ready", "failed", "unloaded"]
 
@@ -16,43 +25,123 @@ State = Literal["loading", "ready", "failed", "unloaded"]
 class LoadedModel:
     """A model that is loading, ready, failed or unloaded; ``reason`` says why it is not ready.
 
-    ``bundle`` and ``task`` are ``None`` until they are read; both are there once ``state`` is ``ready``.
+    ``bundle``, ``task``, ``runtime`` and ``device`` are ``None`` until they are known; once ``state`` is
+    ``ready`` all are there.
     """
 
-    name: str
-    version: int
-    state: State
-    reason: str | None
-    bundle: Bundle | None
-    task: Task | None
-
     def __init__(self, folder: Path, version: int, options: RuntimeOptions) -> None:
-        raise NotImplementedError
+        self.name = folder.name
+        self.version = version
+        self.state: State = "loading"
+        self.reason: str | None = None
+        self.bundle: Bundle | None = None
+        self.task: Task | None = None
+        self.runtime: str | None = None
+        self.device: str | None = None
+        self._folder = folder
+        self._options = options
+        self._parity: Any = None
+        self._batcher: Batcher | None = None
 
     async def load(self) -> None:
         """Open and verify the bundle, replay its probes on the device it really got, start the executors.
 
         Never raises for a bad bundle: ``state`` becomes ``failed`` and ``reason`` says why.
         """
+        try:
+            sessions = await asyncio.to_thread(self._open)
+        except EngramError as error:
+            self.fail(error.message)
+        except Exception:
+            logger.exception("loading %s:%d", self.name, self.version)
+            self.fail("an unexpected error came up while loading; the log has it")
+        else:
+            assert self.bundle is not None
+            self._batcher = Batcher(sessions, self.bundle.manifest.signature, self._options)
+            self.state = "ready"
+            logger.info("%s:%d is ready: %s on %s", self.name, self.version, self.runtime, self.device)
+
+    def fail(self, reason: str) -> None:
+        """Mark the model as failed."""
+        self.state, self.reason = "failed", reason
+        logger.error("%s:%d is not ready: %s", self.name, self.version, reason)
 
     async def answer(self, request: Any, deadline: float | None) -> tuple[Any, Run]:
         """Prepare, run and interpret one request of this model's task.
 
         Args:
             request: an instance of ``task.Request``.
-            deadline: on ``time.monotonic``, in seconds.
+            deadline: in seconds on ``time.monotonic``; ``None`` sets none.
 
         Raises:
-            EngramError: any of ``InputError``, ``ModelNotReady`` and what ``Batcher.run`` raises.
+            EngramError: an ``InputError``, ``ModelNotReady``, or what ``Batcher.run`` raises.
         """
-        raise NotImplementedError
+        task, bundle, batcher = self.task, self.bundle, self._batcher
+        if self.state != "ready" or task is None or bundle is None or batcher is None:
+            raise self.not_ready()
+        prepared = task.prepare(request, bundle)
+        run = await batcher.run(prepared.arrays, prepared.outputs, deadline)
+        return task.interpret(run.outputs, prepared, bundle), run
+
+    def not_ready(self) -> ModelNotReady:
+        """Make the error for a request that comes while this model cannot answer."""
+        why = f": {self.reason}" if self.reason else ""
+        return ModelNotReady(
+            f"model {self.name}:{self.version} is {self.state}{why}",
+            model=self.name,
+            version=self.version,
+            state=self.state,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what ``GET /v1/models/{name}`` tells about this version: plain JSON values."""
-        raise NotImplementedError
+        about = {
+            "name": self.name,
+            "version": self.version,
+            "state": self.state,
+            "reason": self.reason,
+            "runtime": self.runtime,
+            "device": self.device,
+        }
+        if self.bundle is None:
+            return about
+        told = {"task", "family", "description", "selector", "default", "limits", "languages", "metrics"}
+        manifest = self.bundle.manifest.model_dump(
+            mode="json", include=told | {"data", "training", "answers"}
+        )
+        return about | manifest | {"parity": self._parity}
 
     async def drain(self) -> None:
         """Refuse new requests and wait until the accepted ones are answered."""
+        if self._batcher is not None:
+            await self._batcher.drain()
 
     async def close(self) -> None:
         """Free threads and memory; the state becomes ``unloaded``."""
+        self.state = "unloaded"
+        if self._batcher is not None:
+            batcher, self._batcher = self._batcher, None
+            await batcher.close()
+
+    def _open(self) -> list[Session]:
+        """Open the bundle and as many verified sessions as there are executors."""
+        self.bundle = bundle = Bundle.open(self._folder, self.version)
+        manifest = bundle.manifest
+        if manifest.task not in TASKS:
+            raise BundleError(f"this server has no task {manifest.task!r}, it has {', '.join(TASKS)}")
+        self.task = TASKS[manifest.task](self._options.max_attention_weights)
+        self.task.check(bundle)
+        if "parity" in manifest.graphs:
+            self._parity = json.loads(bundle.read(bundle.file("parity")))
+        probes = bundle.probes()
+        sessions: list[Session] = []
+        try:
+            for _ in range(self._options.executors):
+                sessions.append(open_session(bundle, self._options.runtime, self._options.device))
+                replay(sessions[-1], manifest.signature, probes)
+        except BaseException:
+            for session in sessions:
+                session.close()
+            raise
+        self.runtime, self.device = sessions[0].runtime, sessions[0].device
+        return sessions

@@ -41,9 +41,22 @@ def open_session(bundle: Bundle, runtime: RuntimeName | None = None, device: str
     Args:
         bundle: an opened bundle.
         runtime: what runs it; ``None`` is the manifest's choice.
-        device: ``cpu``, ``cuda`` (fails when CUDA is not what runs) or ``auto`` (CUDA where it works, else CPU).
+        device: ``cpu``, ``cuda`` (fails when CUDA is not what runs), ``auto`` (CUDA where it works).
 
     Raises:
         BundleError: the graph, the runtime or the device cannot be had, with the reason.
     """
-    raise NotImplementedError
+    # Each runtime is imported when it is chosen: a server of TorchScript bundles needs no ONNX Runtime.
+    match runtime or bundle.manifest.runtime:
+        case "onnx":
+            from server.runtime.onnx_session import OnnxSession  # noqa: PLC0415
+
+            return OnnxSession(bundle.read(bundle.file("model")), device)
+        case "torchscript":
+            from server.runtime.torchscript_session import TorchScriptSession  # noqa: PLC0415
+
+            return TorchScriptSession(
+                bundle.read(bundle.file("torchscript")), bundle.manifest.signature, device
+            )
+        case other:
+            raise BundleError(f"this server has no runtime {other!r}, it has onnx and torchscript")

@@ -85,7 +85,7 @@ def unknown_words_error(unknown: Mapping[str, str], vocabulary: Vocabulary) -> U
 
 
 def too_long(what: str, length: int, limit: int, knob: str, field: str) -> InputTooLong:
-    """Make the refusal of a ``field`` that exceeds a limit of the manifest; ``what`` names the things counted."""
+    """Make the refusal of a ``field`` above a limit of the manifest; ``what`` names the things counted."""
     return InputTooLong(
         f"{field} has {length} {what}, this model takes {limit} (manifest: {knob})",
         fields=[field],

@@ -1,0 +1,133 @@
+"""One long-lived thread with a session of its own: batches in through a queue, outcomes out in one call."""
+
+from __future__ import annotations
+
+import logging
+import time
+from asyncio import AbstractEventLoop, Future, TimerHandle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
+
+from server.contract.manifest import Signature
+from server.contract.tensors import Array, Arrays, join, split
+from server.errors import ExecutorLost, RunError
+from server.runtime.session import Session
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of one request: its own outputs, padding removed, and what the run cost."""
+
+    outputs: Mapping[str, Array]
+    batch_size: int
+    queue_ms: float
+    compute_ms: float
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A request in the queue or in a run. ``shape`` is that of its largest input, ``cost`` its cells."""
+
+    arrays: Arrays
+    outputs: Sequence[str]
+    sizes: Mapping[str, int]
+    shape: tuple[int, ...]
+    cost: int
+    arrived: float
+    deadline: float | None
+    future: Future[Run]
+    timer: TimerHandle | None = None
+
+
+Outcome = Run | RunError | None
+"""What a run gave an entry; ``None`` when nobody waited for it any more."""
+
+Done = Callable[["Executor", list[Entry], list[Outcome], float], None]
+"""Called on the event loop with the executor, its batch, an outcome for each entry, and the seconds taken."""
+
+
+class Executor:
+    """A thread that runs one batch after the other. Construct and use it on the event loop."""
+
+    def __init__(
+        self,
+        session: Session,
+        signature: Signature,
+        loop: AbstractEventLoop,
+        done: Done,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._session = session
+        self._signature = signature
+        self._loop = loop
+        self._done = done
+        self._clock = clock
+        self._inbox: SimpleQueue[list[Entry] | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="engram-executor", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: list[Entry]) -> None:
+        """Run a batch; the outcomes come back by ``done``."""
+        self._inbox.put(batch)
+
+    def stop(self) -> None:
+        """End the thread and close its session once the batches submitted so far have run."""
+        self._inbox.put(None)
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (batch := self._inbox.get()) is not None:
+            started = self._clock()
+            outcomes = self._outcomes(batch)
+            seconds = self._clock() - started
+            try:
+                self._loop.call_soon_threadsafe(self._done, self, batch, outcomes, seconds)
+            except RuntimeError:  # the loop is closed, nobody waits any more
+                break
+        self._session.close()
+
+    def _outcomes(self, batch: list[Entry]) -> list[Outcome]:
+        """Run those that are still waited for together, and singly if that fails: a bad one spoils itself."""
+        live = [entry for entry in batch if not entry.future.done()]
+        if not live:
+            return [None] * len(batch)
+        try:
+            results: list[Outcome] = [*self._run(live)]
+        except Exception as error:
+            results = [self._failure(error)] if len(live) == 1 else self._after_failure(live, error)
+        found = dict(zip(map(id, live), results, strict=True))
+        return [found.get(id(entry)) for entry in batch]
+
+    def _after_failure(self, live: list[Entry], error: Exception) -> list[Outcome]:
+        if isinstance(error, ExecutorLost):
+            return [ExecutorLost(error.message) for _ in live]
+        logger.warning("a batch of %d failed, its requests run singly: %r", len(live), error)
+        return [outcome for entry in live for outcome in self._outcomes([entry])]
+
+    def _failure(self, error: Exception) -> RunError:
+        logger.error("a run failed", exc_info=error)
+        if isinstance(error, RunError):
+            return error
+        failure = RunError("the graph failed on this input")
+        failure.__cause__ = error
+        return failure
+
+    def _run(self, entries: list[Entry]) -> list[Run]:
+        started = self._clock()
+        wanted = {name for entry in entries for name in entry.outputs}
+        names = [spec.name for spec in self._signature.outputs if spec.name in wanted]
+        inputs = join(self._signature.inputs, [entry.arrays for entry in entries])
+        outputs = self._session.run(inputs, names)
+        results = split(self._signature.outputs, outputs, [entry.sizes for entry in entries])
+        compute_ms = (self._clock() - started) * 1e3
+        return [
+            Run(result, len(entries), (started - entry.arrived) * 1e3, compute_ms)
+            for entry, result in zip(entries, results, strict=True)
+        ]
