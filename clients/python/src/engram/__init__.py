@@ -1,0 +1,82 @@
+"""Client of the Engram server: ask questions, and see where the model looked.
+
+>>> import engram
+>>> client = engram.Client()
+>>> answer = client.ask(["John took the milk.", "John went to the garden."], "Where is the milk?")
+>>> print(answer.answer, answer.score)
+>>> answer.attention.weights  # numpy, hop by fact
+
+``AsyncClient`` has the same methods, awaited. Everything raised is an ``EngramError``.
+"""
+
+from importlib.metadata import version
+
+from engram.async_client import AsyncClient
+from engram.attention import Attention, Axis
+from engram.calls import QaOptions, QaRequest
+from engram.client import Client
+from engram.errors import (
+    APIStatusError,
+    ConfigurationError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    EngramError,
+    ExecutorLost,
+    Forbidden,
+    InputTooLong,
+    InvalidRequest,
+    ModelNotFound,
+    ModelNotReady,
+    NotAcceptable,
+    NotFound,
+    Overloaded,
+    PayloadTooLarge,
+    ServerError,
+    ShuttingDown,
+    Timeout,
+    Unauthorized,
+    Unavailable,
+    UnexpectedResponse,
+    UnknownWords,
+)
+from engram.results import Answer, Evidence, ItemError, Model, ModelVersion, ScoredAnswer, Timing
+
+__version__ = version("engram-client")
+
+__all__ = [
+    "APIStatusError",
+    "Answer",
+    "AsyncClient",
+    "Attention",
+    "Axis",
+    "Client",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "EngramError",
+    "Evidence",
+    "ExecutorLost",
+    "Forbidden",
+    "InputTooLong",
+    "InvalidRequest",
+    "ItemError",
+    "Model",
+    "ModelNotFound",
+    "ModelNotReady",
+    "ModelVersion",
+    "NotAcceptable",
+    "NotFound",
+    "Overloaded",
+    "PayloadTooLarge",
+    "QaOptions",
+    "QaRequest",
+    "ScoredAnswer",
+    "ServerError",
+    "ShuttingDown",
+    "Timeout",
+    "Timing",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedResponse",
+    "UnknownWords",
+]

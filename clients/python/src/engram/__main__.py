@@ -1,0 +1,20 @@
+"""``engram`` and ``python -m engram``: the command line, if its extra is installed."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command, or say how to install what it needs."""
+    try:
+        from engram.cli.app import app  # noqa: PLC0415 - typer and rich may be absent
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        sys.exit(f"engram: the command needs {error.name}: pip install 'engram-client[cli]'")
+    app(prog_name="engram")
+
+
+if __name__ == "__main__":
+    main()

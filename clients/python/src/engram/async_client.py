@@ -1,0 +1,155 @@
+"""The asyncio client: the same calls as ``Client``, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random as chance
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx2
+
+from engram import calls
+from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
+from engram.core import Core
+from engram.exchange import Outcome, Send, Steps
+from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, Options
+from engram.results import Answer, ItemError, Model
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Asks an Engram server from asyncio. Tasks of one event loop may share one.
+
+    >>> async with AsyncClient() as client:
+    ...     answer = await client.ask(["John took the milk."], "Who took the milk?")
+
+    Arguments and errors are those of ``Client``; ``sleep`` is awaited.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        retries: int = DEFAULT_RETRIES,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        limits: httpx2.Limits | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
+        options = Options.from_environment(url, api_key, timeout, retries, headers)
+        self._core = Core(options, clock, random)
+        self._sleep = sleep
+        self._http = httpx2.AsyncClient(transport=transport, limits=limits or POOL)
+
+    async def ask(
+        self,
+        story: str | Sequence[str],
+        question: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[QaOptions],
+    ) -> Answer:
+        """Ask a question about a story; see ``Client.ask``."""
+        request: QaRequest = {"story": story, "question": question, **options}
+        return await self._perform(self._core.ask(request, timeout))
+
+    async def ask_many(
+        self,
+        requests: Iterable[QaRequest],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+    ) -> list[Answer | ItemError]:
+        """Ask many questions, in order; see ``Client.ask_many``."""
+        return await self._perform(self._core.ask_many(list(requests), timeout))
+
+    async def picture(
+        self,
+        story: str | Sequence[str],
+        question: str,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[QaOptions],
+    ) -> bytes:
+        """Ask a question and return the heat map of its attention."""
+        request: QaRequest = {"story": story, "question": question, **options}
+        return await self._perform(self._core.picture(request, format, timeout))
+
+    async def models(self) -> list[Model]:
+        """List the server's models."""
+        return await self._perform(self._core.run(calls.models()))
+
+    async def model(self, name: str) -> Model:
+        """Describe one model."""
+        return await self._perform(self._core.run(calls.model(name)))
+
+    async def vocabulary(self, name: str) -> list[str]:
+        """List the words a word-level model knows."""
+        return await self._perform(self._core.run(calls.vocabulary(name)))
+
+    async def is_live(self) -> bool:
+        """Say whether a server runs at the URL."""
+        return await self._perform(self._core.probe("live"))
+
+    async def is_ready(self) -> bool:
+        """Say whether the server answers with its models."""
+        return await self._perform(self._core.probe("ready"))
+
+    def with_options(self, **changes: Any) -> Self:
+        """Return a client with other options that shares the connections; see ``Client.with_options``."""
+        other = copy.copy(self)
+        other._core = replace(self._core, options=replace(self._core.options, **changes))
+        return other
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._core.options.public_url!r})"
+
+    async def _perform(self, steps: Steps[T]) -> T:
+        """Perform steps one after another and return what they come to."""
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            if isinstance(step, Send):
+                outcome = await self._send(step)
+            else:
+                await self._sleep(step.seconds)
+                outcome = None
+
+    async def _send(self, step: Send) -> Reply | httpx2.RequestError:
+        try:
+            async with asyncio.timeout(step.give_up_at - self._core.clock()):
+                response = await self._http.send(step.request)
+        except TimeoutError:
+            return httpx2.ReadTimeout("the answer came too slowly", request=step.request)
+        except httpx2.RequestError as error:
+            return error
+        return Reply(response.status_code, response.headers, response.content)

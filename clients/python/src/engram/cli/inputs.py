@@ -1,0 +1,65 @@
+"""What the command reads: stories and questions from files and standard input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import typer
+
+from engram.calls import PICTURE_TYPES, PictureFormat
+from engram.cli.failures import UsageProblem
+
+STDIN = "-"
+
+
+def read_story(source: str) -> str:
+    """Return the story in a file, or on standard input for ``-``; the server splits it into sentences.
+
+    Raises:
+        UsageProblem: It cannot be read, or is empty.
+    """
+    story = _read(source, "story").strip()
+    if not story:
+        raise UsageProblem(f"the story in {_name(source)} is empty")
+    return story
+
+
+def read_questions(source: str) -> list[str]:
+    """Return one question per line, blank lines left out.
+
+    Raises:
+        UsageProblem: There are none.
+    """
+    questions = [line.strip() for line in _read(source, "questions").splitlines() if line.strip()]
+    if not questions:
+        raise UsageProblem(f"there are no questions in {_name(source)}")
+    return questions
+
+
+def picture_format(path: Path) -> PictureFormat:
+    """Return the format that a picture's file name asks for.
+
+    Raises:
+        UsageProblem: There is no such format, or no such folder.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in PICTURE_TYPES:
+        raise UsageProblem(f"cannot draw {path}: its name should end in .svg or .png")
+    if not path.absolute().parent.is_dir():
+        raise UsageProblem(f"cannot draw {path}: there is no such folder")
+    return cast(PictureFormat, suffix)
+
+
+def _read(source: str, what: str) -> str:
+    try:
+        data = typer.get_binary_stream("stdin").read() if source == STDIN else Path(source).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageProblem(f"cannot read the {what} {source!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageProblem(f"{_name(source)} is not UTF-8 text (byte {error.start})") from error
+
+
+def _name(source: str) -> str:
+    return "standard input" if source == STDIN else source

@@ -1,0 +1,191 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import copy
+import random as chance
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx2
+
+from engram import calls
+from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
+from engram.core import Core
+from engram.exchange import Outcome, Send, Steps
+from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, Options
+from engram.results import Answer, ItemError, Model
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks an Engram server and waits for the answer. Threads may share one.
+
+    >>> with Client() as client:
+    ...     answer = client.ask(["John took the milk.", "John went to the garden."], "Where is the milk?")
+    ...     print(answer, answer.attention.weights)
+
+    Args:
+        url: Where the server is; ``ENGRAM_URL`` or ``http://127.0.0.1:8000`` otherwise.
+        api_key: Sent as ``Authorization: Bearer``; ``ENGRAM_API_KEY`` otherwise.
+        timeout: Seconds for a whole call, retries included; the server is told what is left of it.
+        retries: How often to ask again after a lost connection or a status 429, 502, 503 or 504.
+        headers: Extra headers for every request.
+        transport: What carries requests, instead of the network (tests, ASGI apps).
+        limits: Size of the connection pool.
+        sleep: Waits so many seconds between attempts.
+        clock: Tells monotonic seconds.
+        random: Returns a number in [0, 1), for the jitter of the waits.
+
+    Raises:
+        ConfigurationError: The URL, the key or the timeout cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        retries: int = DEFAULT_RETRIES,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx2.BaseTransport | None = None,
+        limits: httpx2.Limits | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = chance.random,
+    ) -> None:
+        options = Options.from_environment(url, api_key, timeout, retries, headers)
+        self._core = Core(options, clock, random)
+        self._sleep = sleep
+        self._http = httpx2.Client(transport=transport, limits=limits or POOL)
+
+    def ask(
+        self,
+        story: str | Sequence[str],
+        question: str,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[QaOptions],
+    ) -> Answer:
+        """Ask a question about a story.
+
+        Args:
+            story: Sentences in order, or one text that the server splits.
+            question: The question.
+            timeout: Seconds for this call instead of the client's.
+            **options: See ``QaOptions``.
+
+        Raises:
+            EngramError: See ``engram.errors`` for the tree.
+        """
+        request: QaRequest = {"story": story, "question": question, **options}
+        return self._perform(self._core.ask(request, timeout))
+
+    def ask_many(
+        self, requests: Iterable[QaRequest], *, timeout: float | None = None
+    ) -> list[Answer | ItemError]:
+        """Ask many questions, up to 1,024 in one HTTP request.
+
+        Results are in the order of the requests, and a bad item spoils only itself: its place has an
+        ``ItemError``. ``timeout`` is for each HTTP request.
+        """
+        return self._perform(self._core.ask_many(list(requests), timeout))
+
+    def picture(
+        self,
+        story: str | Sequence[str],
+        question: str,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,
+        **options: Unpack[QaOptions],
+    ) -> bytes:
+        """Ask a question and return the heat map of its attention."""
+        request: QaRequest = {"story": story, "question": question, **options}
+        return self._perform(self._core.picture(request, format, timeout))
+
+    def models(self) -> list[Model]:
+        """List the server's models."""
+        return self._perform(self._core.run(calls.models()))
+
+    def model(self, name: str) -> Model:
+        """Describe one model."""
+        return self._perform(self._core.run(calls.model(name)))
+
+    def vocabulary(self, name: str) -> list[str]:
+        """List the words a word-level model knows."""
+        return self._perform(self._core.run(calls.vocabulary(name)))
+
+    def is_live(self) -> bool:
+        """Say whether a server runs at the URL."""
+        return self._perform(self._core.probe("live"))
+
+    def is_ready(self) -> bool:
+        """Say whether the server answers with its models."""
+        return self._perform(self._core.probe("ready"))
+
+    def with_options(self, **changes: Any) -> Self:
+        """Return a client with other ``url``, ``api_key``, ``timeout``, ``retries`` or ``headers``.
+
+        It shares this client's connections; closing either closes them.
+        """
+        other = copy.copy(self)
+        other._core = replace(self._core, options=replace(self._core.options, **changes))
+        return other
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._core.options.public_url!r})"
+
+    def _perform(self, steps: Steps[T]) -> T:
+        """Perform steps one after another and return what they come to."""
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            if isinstance(step, Send):
+                outcome = self._send(step)
+            else:
+                self._sleep(step.seconds)
+                outcome = None
+
+    def _send(self, step: Send) -> Reply | httpx2.RequestError:
+        try:
+            response = self._http.send(step.request, stream=True)
+            try:
+                return Reply(response.status_code, response.headers, self._read(response, step.give_up_at))
+            finally:
+                response.close()
+        except httpx2.RequestError as error:
+            return error
+
+    def _read(self, response: httpx2.Response, give_up_at: float) -> bytes:
+        """Read a body that must be whole in time, however slowly it drips."""
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if self._core.clock() > give_up_at:
+                raise httpx2.ReadTimeout("the body came too slowly", request=response.request)
+        return bytes(body)
