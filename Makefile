@@ -24,6 +24,9 @@ serve: .venv/serve/.ready  ## answer on port 8000 with every committed model, on
 serve-gpu: .venv/gpu/.ready  ## the same on a CUDA device (CUDA 13 and cuDNN 9 installed); fails where there is none
 	@ENGRAM_DEVICE=cuda .venv/gpu/bin/python -m server
 
+demo: .venv/torch-free/.sdk  ## start a server, ask where the milk is, show where the model looked, stop it
+	@PATH="$(CURDIR)/.venv/torch-free/bin:$$PATH" docs/examples/demo.sh
+
 test: .venv/dev/.sdk  ## run every test that is quick and needs no special machine
 	@.venv/dev/bin/python -m pytest -q
 
@@ -52,6 +55,10 @@ train: .venv/train/.ready  ## train FAMILY with PRESET into RUN; a killed run re
 
 export: .venv/train/.ready  ## turn the checkpoint in RUN into a verified bundle in model_repository
 	@.venv/train/bin/python -m export $(RUN)
+
+openapi: .venv/dev/.ready  ## write docs/openapi.json from the application
+	@.venv/dev/bin/python -c 'import json; from server.app import create_app; from server.settings import Settings; \
+	  print(json.dumps(create_app(Settings()).openapi(), indent=2))' > docs/openapi.json
 
 lock:  ## resolve requirements/*.in into locks; UPGRADE=--upgrade moves to the latest versions
 	@echo "resolving requirements"

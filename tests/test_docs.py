@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,15 @@ def test_the_python_example_runs(url, tmp_path):
     output = run([sys.executable, DOCS / "examples" / "ask.py"], url, tmp_path)
     assert output.startswith("kitchen")
     assert "after hop 3" in output
+
+
+def test_the_demo_shows_where_the_model_looked(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environment = {
+        **os.environ,
+        "ENGRAM_PORT": str(port),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    output = subprocess.check_output([DOCS / "examples" / "demo.sh"], env=environment, text=True)
+    assert "kitchen" in output.partition("Mary went to the hallway.")[2]
