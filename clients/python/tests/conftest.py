@@ -137,6 +137,7 @@ class FakeTime:
 def _no_settings_from_outside(monkeypatch):
     for name in ("ENGRAM_URL", "ENGRAM_API_KEY", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich"}:
             raise
-        sys.exit(f"engram: the command needs {error.name}: pip install 'engram-client[cli]'")
+        sys.stderr.write(f"engram: the command needs {error.name}: pip install 'engram-client[cli]'\n")
+        sys.exit(2)
     app(prog_name="engram")
 
 
