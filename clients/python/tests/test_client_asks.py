@@ -123,6 +123,13 @@ def test_models_are_listed_with_what_they_take(client):
     assert client.model("dmn-plus-babi").raw["parity"] == {"largest": 1e-6}
 
 
+def test_versions_may_be_described(client, server):
+    versions = [{"version": 2, "state": "ready"}, {"version": 1, "state": "failed"}]
+    server.queue.append(httpx2.Response(200, json={"name": "m", "versions": versions, "device": None}))
+    model = client.model("m")
+    assert (model.versions, model.device) == (("2", "1"), "")
+
+
 def test_a_model_name_cannot_leave_its_path(client, server):
     with pytest.raises(engram.NotFound):
         client.vocabulary("../../health/live")

@@ -207,10 +207,16 @@ WORDS = [{"word": "milkk", "nearest": ["milk", "silk"]}, {"word": "zzz", "neares
             id="unknown_words",
         ),
         pytest.param(
-            error_reply(422, "input_too_long", "story has 84 facts, this model takes 70"),
+            error_reply(422, "input_too_long", "story has 84 facts, this model takes 70", knob="max_facts"),
             1,
             "story has 84 facts, this model takes 70; --truncate oldest leaves out the first sentences",
             id="input_too_long",
+        ),
+        pytest.param(
+            error_reply(422, "input_too_long", "question has 84 words", knob="max_question_words"),
+            1,
+            "question has 84 words",
+            id="question_too_long",
         ),
         pytest.param(
             error_reply(404, "model_not_found", "no model 'x'"), 1, "no model 'x'", id="model_not_found"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 import httpx2
 
@@ -17,7 +17,7 @@ from engram import calls
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
-from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, Options
+from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
 from engram.results import Answer, ItemError, Model
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class AsyncClient:
         """Say whether the server answers with its models."""
         return await self._perform(self._core.probe("ready"))
 
-    def with_options(self, **changes: Any) -> Self:
+    def with_options(self, **changes: Unpack[OptionChanges]) -> Self:
         """Return a client with other options that shares the connections; see ``Client.with_options``."""
         other = copy.copy(self)
         other._core = replace(self._core, options=replace(self._core.options, **changes))

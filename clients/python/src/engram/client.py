@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 import httpx2
 
@@ -16,7 +16,7 @@ from engram import calls
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
-from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, Options
+from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
 from engram.results import Answer, ItemError, Model
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ class Client:
         """Say whether the server answers with its models."""
         return self._perform(self._core.probe("ready"))
 
-    def with_options(self, **changes: Any) -> Self:
+    def with_options(self, **changes: Unpack[OptionChanges]) -> Self:
         """Return a client with other ``url``, ``api_key``, ``timeout``, ``retries`` or ``headers``.
 
         It shares this client's connections; closing either closes them.

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import httpx2
 
@@ -15,6 +16,16 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RETRIES = 2
 POOL = httpx2.Limits(max_connections=100, max_keepalive_connections=20)
+
+
+class OptionChanges(TypedDict, total=False):
+    """What ``with_options`` may change; see ``Options``."""
+
+    url: str
+    api_key: str | None
+    timeout: float
+    retries: int
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True)

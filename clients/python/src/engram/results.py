@@ -160,7 +160,8 @@ class Model:
         task: ``qa``, ``translate``, ``point``, ``read``, ``complete`` or ``compute``.
         family: Its architecture.
         versions: The versions that exist.
-        state: Whether it answers.
+        state: ``loading``, ``ready``, ``failed`` or ``unloaded``.
+        reason: Why it is not ready.
         runtime: What runs it.
         device: Where it really runs.
         limits: Inclusive maxima by name (``max_facts``).
@@ -174,6 +175,7 @@ class Model:
     family: str
     versions: tuple[str, ...]
     state: str
+    reason: str | None
     runtime: str
     device: str
     limits: Mapping[str, int]
@@ -188,8 +190,9 @@ class Model:
             name=payload["name"],
             task=payload.get("task") or "",
             family=payload.get("family") or "",
-            versions=tuple(str(version) for version in payload.get("versions") or ()),
+            versions=tuple(_version(item) for item in payload.get("versions") or ()),
             state=payload.get("state") or "",
+            reason=payload.get("reason"),
             runtime=payload.get("runtime") or "",
             device=payload.get("device") or "",
             limits=payload.get("limits") or {},
@@ -208,6 +211,11 @@ def _scored(items: Any) -> tuple[ScoredAnswer, ...]:
 
 def _model_version(payload: Payload | None) -> ModelVersion | None:
     return ModelVersion(payload["name"], str(payload.get("version", ""))) if payload else None
+
+
+def _version(item: Any) -> str:
+    """Read a version that is listed bare or described."""
+    return str(item["version"] if isinstance(item, Mapping) else item)
 
 
 def _timing(payload: Payload | None) -> Timing | None:

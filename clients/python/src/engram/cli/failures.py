@@ -83,7 +83,7 @@ def sentence(error: Exception) -> str:
     match error:
         case errors.UnknownWords() if error.words:
             return f"unknown words: {_suggestions(error.words)}; --unknown-words map answers in spite of them"
-        case errors.InputTooLong():
+        case errors.InputTooLong() if error.details.get("knob") == "max_facts":
             return f"{said}; --truncate oldest leaves out the first sentences"
         case errors.Overloaded() if error.retry_after:
             return f"{said}; try again in {error.retry_after:g} s"

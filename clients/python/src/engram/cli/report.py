@@ -75,8 +75,8 @@ def show_models(console: Console, models: Sequence[Model]) -> None:
         state = Text(model.state, style="green" if model.state == "ready" else "red")
         limits = ", ".join(f"{limit} {value:,}" for limit, value in model.limits.items())
         table.add_row(name, model.task, state, f"{model.runtime} {model.device}".strip(), Text(limits))
-        if reason := model.raw.get("reason"):
-            table.add_row("", "", "", "", Text(readable(str(reason)), style="red"))
+        if model.reason:
+            table.add_row("", "", "", "", Text(readable(model.reason), style="red"))
     console.print(table)
 
 
