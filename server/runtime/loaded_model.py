@@ -14,7 +14,7 @@ from server.runtime.batcher import Batcher
 from server.runtime.executor import Run
 from server.runtime.golden import replay
 from server.runtime.options import RuntimeOptions
-from server.runtime.session import Session, open_session
+from server.runtime.session import OpenSession, Session, open_session
 from server.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,13 @@ class LoadedModel:
     ``ready`` all are there.
     """
 
-    def __init__(self, folder: Path, version: int, options: RuntimeOptions) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        version: int,
+        options: RuntimeOptions,
+        open_session: OpenSession = open_session,
+    ) -> None:
         self.name = folder.name
         self.version = version
         self.state: State = "loading"
@@ -40,6 +46,7 @@ class LoadedModel:
         self.device: str | None = None
         self._folder = folder
         self._options = options
+        self._open_session = open_session
         self._parity: Any = None
         self._batcher: Batcher | None = None
 
@@ -137,7 +144,7 @@ class LoadedModel:
         sessions: list[Session] = []
         try:
             for _ in range(self._options.executors):
-                sessions.append(open_session(bundle, self._options.runtime, self._options.device))
+                sessions.append(self._open_session(bundle, self._options.runtime, self._options.device))
                 replay(sessions[-1], manifest.signature, probes)
         except BaseException:
             for session in sessions:

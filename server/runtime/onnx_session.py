@@ -19,7 +19,7 @@ HEAVY = frozenset(
     {"Conv", "FusedConv", "FusedGemm", "FusedMatMul", "GRU", "Gemm", "LSTM", "MatMul", "RNN", "Softmax"}
 )
 """Node types that do the work and must not be on the CPU when a GPU was asked for. ONNX Runtime leaves
-arithmetic on shapes to the CPU by design, so forbidding it every node would refuse any graph with free axes."""
+arithmetic on shapes to the CPU by design, so forbidding it every node would refuse any graph of free size."""
 
 
 class OnnxSession:

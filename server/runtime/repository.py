@@ -14,6 +14,7 @@ from server.contract.manifest import NAME_PATTERN
 from server.errors import BundleError, ModelNotFound
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.options import RuntimeOptions
+from server.runtime.session import OpenSession, open_session
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,20 @@ Purpose = tuple[str, frozenset[tuple[str, str | int]]]
 class Repository:
     """All models of a folder, one bundle per subfolder. A bad bundle fails alone, with its reason on show."""
 
-    def __init__(self, folder: Path, options: RuntimeOptions, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: RuntimeOptions,
+        names: Sequence[str] = (),
+        open_session: OpenSession = open_session,
+    ) -> None:
         """Take the folder, how to run its models, and which to load.
 
         Args:
             folder: the model repository.
             options: how models run.
             names: ``name`` (the newest version) or ``name:version``; none loads every bundle of the folder.
+            open_session: what opens the sessions of the models.
 
         Raises:
             ValueError: one of the names cannot be the name of a model.
@@ -43,6 +51,7 @@ class Repository:
                 raise ValueError(f"{name!r} is not a model name (ENGRAM_MODELS: name or name:version)")
         self._folder = folder
         self._options = options
+        self._open_session = open_session
         self._names = tuple(dict.fromkeys(names))
         self._models: list[LoadedModel] = []
         self._by_name: dict[str, LoadedModel] = {}
@@ -138,13 +147,15 @@ class Repository:
         folder = self._folder / bare
         versions = versions_of(folder) if folder.is_dir() else []
         version = int(wanted) if wanted else max(versions, default=0)
-        model = LoadedModel(folder, version, self._options)
+        model = LoadedModel(folder, version, self._options, self._open_session)
         self._models.append(model)
         if not (folder / MANIFEST).is_file():
             model.fail(f"the model repository has no bundle {bare!r}")
         elif version not in versions:
             model.fail(
-                f"the bundle has no version {version}, it has {versions}" if wanted else "the bundle is empty"
+                f"the bundle has no version {version}, it has {versions}"
+                if wanted
+                else "the bundle has no versions"
             )
 
     def _note_default(self, model: LoadedModel) -> None:
@@ -172,7 +183,7 @@ def _bundles_in(folder: Path) -> Iterator[str]:
         logger.error("the model repository is no folder")
         return
     for entry in sorted(folder.iterdir()):
-        if (entry / MANIFEST).is_file() and ASKED_FOR.fullmatch(entry.name):
+        if (entry / MANIFEST).is_file() and re.fullmatch(NAME_PATTERN, entry.name):
             yield entry.name
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from server.contract.bundle import Bundle
@@ -33,6 +33,10 @@ class Session(Protocol):
     def close(self) -> None:
         """Let go of the graph and its memory."""
         ...
+
+
+OpenSession = Callable[[Bundle, RuntimeName | None, str], Session]
+"""What opens a session on a bundle, for a runtime (``None`` is the manifest's choice) and a device."""
 
 
 def open_session(bundle: Bundle, runtime: RuntimeName | None = None, device: str = "cpu") -> Session:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
 from server.contract.attention import Attention, Form, attend, floats, largest
 from server.contract.bundle import Bundle
@@ -143,7 +143,7 @@ class QuestionAnswering:
                 f"story has {len(story)} facts, this model takes {limits['max_facts']} "
                 f"(manifest: max_facts): the oldest {offset} were left out"
             )
-        if (story_tokens == UNKNOWN_ID).any() or UNKNOWN_ID in question_tokens:
+        if (story_tokens == UNKNOWN_ID).any() or UNKNOWN_ID in question_tokens.tolist():
             unknown = unknown_words(facts, offset, request.question, vocabulary)
             if request.unknown_words == "error":
                 raise unknown_words_error(unknown, vocabulary)
@@ -153,9 +153,6 @@ class QuestionAnswering:
 
     def interpret(self, outputs: Mapping[str, Array], prepared: Prepared, bundle: Bundle) -> QaAnswer:
         """Turn ``answer_probabilities``, ``hop_probabilities`` and ``attention`` into the answer."""
-        for output in outputs.values():
-            if not np.isfinite(output).all():
-                raise RunError("the graph returned something that is not a number")
         context: _Context = prepared.context
         request, answers = context.request, bundle.manifest.answers
         alternatives = _best(outputs["answer_probabilities"], request.top_k, answers)
@@ -165,7 +162,7 @@ class QuestionAnswering:
             answer=alternatives[0].answer,
             score=alternatives[0].score,
             alternatives=alternatives,
-            hops=[_best(row, 1, answers)[0] for row in outputs["hop_probabilities"]],
+            hops=_best_of_each(outputs["hop_probabilities"], answers),
             evidence=_evidence(gates_KF, context),
             attention=self._attention(gates_KF, context, bundle, warnings),
             warnings=warnings,
@@ -199,16 +196,32 @@ def _facts_to_drop(count: int, limit: int, truncate: str) -> int:
 def _best(probabilities: Array, k: int, answers: Sequence[str]) -> list[ScoredAnswer]:
     """Return the ``k`` most probable answers, the best first."""
     places = largest(probabilities, k)
-    scores = floats(probabilities[places])
+    return _scored(places, probabilities[places], answers)
+
+
+def _best_of_each(probabilities_KA: NDArray[Any], answers: Sequence[str]) -> list[ScoredAnswer]:
+    """Return the most probable answer of each hop."""
+    return _scored(probabilities_KA.argmax(axis=1).tolist(), probabilities_KA.max(axis=1), answers)
+
+
+def _scored(places: list[int], probabilities: Array, answers: Sequence[str]) -> list[ScoredAnswer]:
+    scores = _numbers(probabilities)
     return [ScoredAnswer(answers[place], score) for place, score in zip(places, scores, strict=True)]
 
 
-def _evidence(gates_KF: Array, context: _Context) -> list[Evidence]:
+def _evidence(gates_KF: NDArray[Any], context: _Context) -> list[Evidence]:
     """Return the facts with the largest gate over all hops, the largest first."""
     gates_F = gates_KF.max(axis=0)
     places = largest(gates_F, context.request.attention_top_k)
-    weights = floats(gates_F[places])
+    weights = _numbers(gates_F[places])
     return [
         Evidence(context.offset + place, context.facts[place], weight)
         for place, weight in zip(places, weights, strict=True)
     ]
+
+
+def _numbers(values: Array) -> list[float]:
+    numbers: list[float | None] = floats(values)
+    if None in numbers:
+        raise RunError("the graph returned something that is not a number")
+    return numbers  # type: ignore[return-value]  # None was refused
