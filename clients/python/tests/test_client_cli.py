@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -337,6 +338,21 @@ def test_the_command_runs_as_a_module():
         [sys.executable, "-m", "engram", "--version"], capture_output=True, text=True, check=True, timeout=60
     )
     assert finished.stdout == f"engram {engram.__version__}\n"
+
+
+def test_an_output_that_lacks_a_sign_gets_a_question_mark_for_it():
+    faked = "import engram.cli.app as cli; cli.app = lambda **_: print('0.97 \\u2026')"
+    script = f"{faked}; from engram.__main__ import main; main()"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    finished = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=environment,
+    )
+    assert finished.stdout == "0.97 ?\n"
 
 
 def test_without_its_extra_the_command_says_how_to_get_it():

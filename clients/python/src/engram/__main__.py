@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -14,6 +15,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"engram: the command needs {error.name}: pip install 'engram-client[cli]'\n")
         sys.exit(2)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode still gets the numbers
     app(prog_name="engram")
 
 

@@ -45,7 +45,7 @@ def show_answer(console: Console, question: str, answer: Answer, show_all: bool)
         places = {item.index for item in marked}
         console.print(heat_table(answer.attention, answer.hops, places, mark, show_all))
     elif marked:
-        console.print(Padding(_evidence_table(marked), (1, 0)))
+        console.print(Padding(_evidence_table(marked), (1, 0), expand=False))
     console.print(_footnote(answer, f"{mark} evidence" if marked else ""), style="dim")
 
 
