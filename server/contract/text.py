@@ -41,6 +41,8 @@ class Vocabulary:
         ids = tokenizer.get_vocab(with_added_tokens=True)
         if ids.get(PAD) != PAD_ID or ids.get(UNKNOWN) != UNKNOWN_ID:
             raise ValueError(f"the tokenizer must map {PAD} to {PAD_ID} and {UNKNOWN} to {UNKNOWN_ID}")
+        if tokenizer.normalizer is None or tokenizer.pre_tokenizer is None:
+            raise ValueError("the tokenizer must normalise text and cut it into words")
         self._tokenizer = tokenizer
         self._ids = ids
         self.words = sorted(ids.keys() - {PAD, UNKNOWN}, key=ids.__getitem__)
@@ -100,8 +102,8 @@ class Vocabulary:
 
     def split(self, sentence: str) -> list[str]:
         """Return the sentence's words as the model sees them: normalised, without punctuation."""
-        normalizer = self._tokenizer.normalizer
-        return (normalizer.normalize_str(sentence) if normalizer else sentence).split()
+        normalized = self._tokenizer.normalizer.normalize_str(sentence)
+        return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
 
     def unknown(self, sentence: str) -> list[str]:
         """Return the sentence's words that the model does not know, each once, in order."""
