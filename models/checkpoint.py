@@ -1,0 +1,63 @@
+"""Checkpoints: a state dict, the configuration, the words, and where the weights come from.
+
+Only plain values and tensors are stored, so a checkpoint is read with ``weights_only=True`` and can run no code.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and all that an export needs to know about it.
+
+    ``config`` are the fields of the family's configuration, ``words`` the vocabulary in id order without the reserved
+    ids, ``answers`` the answer strings in output order, ``limits`` the sizes the network is meant for, ``training`` the
+    provenance (command, preset, seed, data, notes) and ``metrics`` what was measured during training.
+    """
+
+    family: str
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+    words: list[str]
+    answers: list[str]
+    limits: dict[str, int]
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the checkpoint; a kill in between leaves the previous file whole."""
+    save_atomically({"format": FORMAT, **asdict(checkpoint)}, path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        ValueError: the file is no checkpoint of this format.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path.name} is not an Engram checkpoint") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise ValueError(f"{path.name} is not an Engram checkpoint of format {FORMAT}")
+    return Checkpoint(**content)
+
+
+def save_atomically(content: dict[str, Any], path: Path) -> None:
+    """Write with ``torch.save`` beside the target, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    torch.save(content, partial)
+    partial.replace(path)

@@ -1,0 +1,52 @@
+"""The table of model families. A new family for a known task is one file in ``models/`` and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from models.checkpoint import Checkpoint
+from models.dmn_plus import DMNPlus, DMNPlusConfig
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture: its task, its source, and how a network is built from a configuration.
+
+    ``tolerance`` is the largest absolute difference allowed between eager torch and an exported graph, on every output.
+    """
+
+    name: str
+    task: str
+    title: str
+    paper: str
+    config: type
+    network: Callable[[Any], nn.Module]
+    tolerance: float = 1e-5
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            "dmn_plus", "qa", "DMN+", "Xiong, Merity, Socher 2016, arXiv 1603.01417", DMNPlusConfig, DMNPlus
+        ),
+    )
+}
+
+
+def build(checkpoint: Checkpoint) -> nn.Module:
+    """Build the network of a checkpoint, with its weights, in evaluation mode.
+
+    Raises:
+        ValueError: the family is unknown here.
+    """
+    family = FAMILIES.get(checkpoint.family)
+    if family is None:
+        raise ValueError(f"unknown family {checkpoint.family!r}; known: {', '.join(FAMILIES)}")
+    network = family.network(family.config(**checkpoint.config))
+    network.load_state_dict(checkpoint.weights)
+    return network.eval()
