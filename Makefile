@@ -4,6 +4,7 @@ PYTHON ?= python3
 FAMILY ?= dmn_plus
 PRESET ?= cpu
 RUN    ?= runs/$(FAMILY)-$(PRESET)
+NAME   ?= serve
 IMAGE  ?= engram
 
 PIP := -m pip --disable-pip-version-check --no-input -qq
@@ -13,7 +14,7 @@ LOCK := .venv/lock/bin/uv pip compile --quiet --no-header --no-annotate --no-emi
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv/%/.ready .venv/%/.sdk
-.PHONY: help serve serve-gpu demo test test-slow test-gpu test-torch-free check format train export bundles bench openapi image image-gpu lock clean
+.PHONY: help serve serve-gpu demo test test-slow test-gpu test-torch-free check format train export bundles bench openapi environment lock image image-gpu clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,8 @@ export: .venv/train/.ready  ## turn the checkpoint in RUN into a verified bundle
 openapi: .venv/dev/.ready  ## write docs/openapi.json from the application
 	@.venv/dev/bin/python -c 'import json; from server.app import create_app; from server.settings import Settings; \
 	  print(json.dumps(create_app(Settings()).openapi(), indent=2))' > docs/openapi.json
+
+environment: .venv/$(NAME)/.ready  ## make .venv/NAME and run nothing; NAME is serve, gpu, train, torch-free or dev
 
 lock:  ## resolve requirements/*.in into locks; UPGRADE=--upgrade moves to the latest versions
 	@echo "resolving requirements"

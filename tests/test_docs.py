@@ -11,7 +11,7 @@ from typing import Literal, get_args, get_origin
 
 import pytest
 
-from models import FAMILIES
+from models.families import FAMILIES
 from server.api import http_errors
 from server.api.error_handlers import status_of
 from server.app import create_app
