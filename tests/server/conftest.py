@@ -1,4 +1,4 @@
-"""Fixtures for every test of the server: a tiny bundle on disk, opened, and a session that knows its answers."""
+"""Fixtures for every test of the server: a tiny bundle on disk, and a session that knows its answers."""
 
 import pytest
 

@@ -1,5 +1,6 @@
 """A session whose answer is simple arithmetic, and a tiny bundle that says so."""
 
+import asyncio
 import hashlib
 import json
 import threading
@@ -13,10 +14,23 @@ from server.contract.text import Vocabulary
 
 ANSWERS = ("garden", "kitchen", "office", "hall", "cellar")
 HOPS = 3
-WORDS = (
-    "anna ben took dropped went moved is in to the a lamp box milk "
-    "garden kitchen office hall cellar where what who"
-).split()
+WORDS = [
+    "anna",
+    "ben",
+    "took",
+    "dropped",
+    "went",
+    "moved",
+    "is",
+    "in",
+    "to",
+    "the",
+    "a",
+    "lamp",
+    "box",
+    "milk",
+]
+WORDS += [*ANSWERS, "where", "what", "who"]
 LIMITS = {"max_facts": 7, "max_words": 6, "max_question_words": 5}
 SIGNATURE = Signature(
     inputs=(
@@ -55,7 +69,7 @@ def arithmetic(story_tokens, question_tokens):
 
 
 class FakeSession:
-    """Runs ``arithmetic``. While ``gate`` is closed every run waits; ``poison`` is a token id that fails one."""
+    """Runs ``arithmetic``. While ``gate`` is closed runs wait; ``poison`` is a token id that fails a run."""
 
     runtime = "onnx"
     device = "cpu"
@@ -79,6 +93,10 @@ class FakeSession:
             raise self.error
         values = arithmetic(**inputs)
         return {name: values[name] for name in outputs}
+
+    async def has_started(self):
+        """Wait for the next run to start."""
+        assert await asyncio.to_thread(self.started.acquire, timeout=10)
 
     def close(self):
         self.closed = True

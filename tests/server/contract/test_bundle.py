@@ -35,7 +35,7 @@ def test_an_altered_file_is_refused_by_name_and_without_its_folder(folder, name)
 
 def test_a_missing_file_is_refused(folder):
     (folder / "1" / "golden.npz").unlink()
-    with pytest.raises(BundleError, match="1/golden.npz cannot be read: No such file"):
+    with pytest.raises(BundleError, match=r"1/golden\.npz cannot be read: No such file"):
         Bundle.open(folder, 1)
 
 
@@ -54,9 +54,9 @@ def test_a_file_changed_after_opening_is_refused_when_read(folder):
 def test_a_file_without_a_checksum_is_never_read(folder):
     (folder / "1" / "other.onnx").write_bytes(b"")
     rewrite(folder, graphs={"model": "other.onnx"}, files={})
-    with pytest.raises(BundleError, match="1/other.onnx has no checksum"):
+    with pytest.raises(BundleError, match=r"1/other\.onnx has no checksum"):
         Bundle(folder, 1, read_manifest(folder), None).file("model")
-    with pytest.raises(BundleError, match="tokenizer.json has no checksum"):
+    with pytest.raises(BundleError, match=r"tokenizer\.json has no checksum"):
         Bundle.open(folder, 1)
 
 
@@ -69,7 +69,7 @@ def test_a_graph_with_values_in_other_files_is_refused(folder):
     external = b"\x2a\x40\x6a\x1a\x0a\x08location\x12\x0cweights.data\x70\x01"
     (folder / "1" / "model.onnx").write_bytes(b"\x08\x09" + external)
     rewrite(folder)
-    with pytest.raises(BundleError, match="1/model.onnx keeps values in other files"):
+    with pytest.raises(BundleError, match=r"1/model\.onnx keeps values in other files"):
         Bundle.open(folder, 1)
 
 
@@ -82,7 +82,7 @@ def test_the_folder_has_the_name_of_the_model(folder):
 def test_a_tokenizer_of_another_kind_is_refused(folder):
     (folder / "tokenizer.json").write_text("{}")
     rewrite(folder)
-    with pytest.raises(BundleError, match="tokenizer.json: not a tokenizer file"):
+    with pytest.raises(BundleError, match=r"tokenizer\.json: not a tokenizer file"):
         Bundle.open(folder, 1)
 
 
