@@ -11,8 +11,9 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any
+from pathlib import Path
+from types import FrameType, NoneType
+from typing import Any, get_args
 
 import uvicorn
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; return the exit status: 0 after a shutdown, 2 when it could not start."""
     try:
         settings = load_settings(**_options(arguments))
-        _check(settings)
+        app = _build(settings)
         listener = _listen(settings.host, settings.port)
     except (SettingsError, Refusal) as error:
         print(f"engram: {error}", file=sys.stderr)  # noqa: T201 - the one message for a person at a terminal
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, setting in misspelled().items():
         logger.warning("%s is no setting; is it %s?", name, setting)
     with listener:
-        _serve(settings, listener)
+        _serve(app, listener)
     return 0
 
 
@@ -68,6 +69,7 @@ def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
     """Parse the command line, which has one option for each setting; only given ones are returned."""
     parser = argparse.ArgumentParser(
         prog="python -m server",
+        usage="%(prog)s [options]",
         description=ABOUT,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -78,13 +80,26 @@ def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
         default = "none" if field.default in ((), None) else field.default
         parser.add_argument(
             "--" + name.replace("_", "-"),
-            metavar="VALUE",
+            metavar=_form(field.annotation),
             help=f"{field.description} [{variable(name)}, default {default}]".replace("%", "%%"),
         )
     return vars(parser.parse_args(arguments))
 
 
-def _check(settings: Settings) -> None:
+def _form(annotation: Any) -> str:
+    """Return what a setting of this type looks like on the command line."""
+    if annotation is bool:
+        return "0|1"
+    choices = [
+        choice for kind in get_args(annotation) or (annotation,) for choice in get_args(kind) or (kind,)
+    ]
+    if all(isinstance(choice, str) or choice is NoneType for choice in choices):
+        return "|".join(choice for choice in choices if isinstance(choice, str))
+    return {int: "NUMBER", float: "SECONDS", Path: "FOLDER"}.get(annotation, "TEXT")
+
+
+def _build(settings: Settings) -> EngramApp:
+    """Build the application, unless it could never answer or would answer strangers."""
     if not settings.allow_anonymous and not _is_loopback(settings.host):
         raise Refusal(
             f"{settings.host} can be reached from other machines, and requests carry no key.\n"
@@ -98,6 +113,10 @@ def _check(settings: Settings) -> None:
             f"Name the folder that holds them with --model-repository or {variable('model_repository')}; "
             "python -m export makes bundles."
         )
+    try:
+        return create_app(settings)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
 
 
 def _is_loopback(host: str) -> bool:
@@ -121,8 +140,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise Refusal(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
-    app = create_app(settings)
+def _serve(app: EngramApp, listener: socket.socket) -> None:
+    settings = app.settings
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -23,8 +22,6 @@ from server.runtime.options import RuntimeOptions
 from server.runtime.repository import Repository
 from server.settings import Settings
 from server.tasks import TASKS
-
-logger = logging.getLogger(__name__)
 
 
 class EngramApp(FastAPI):
@@ -62,12 +59,6 @@ class EngramApp(FastAPI):
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
         await self.repository.start()
-        for model in self.repository.models():
-            fields = {"model": model.name, "version": model.version, "state": model.state}
-            if model.reason:
-                logger.error("model is not ready", extra={"fields": {**fields, "reason": model.reason}})
-            else:
-                logger.info("model loaded", extra={"fields": fields})
         yield
         self.lifecycle.stage = Stage.STOPPING
         await self.repository.drain()
@@ -80,6 +71,9 @@ def create_app(settings: Settings, repository: Repository | None = None) -> Engr
     Args:
         settings: every knob.
         repository: the models, not started yet; without it the settings' folder is opened.
+
+    Raises:
+        ValueError: the settings ask for a model by an impossible name.
     """
     return EngramApp(settings, repository or open_repository(settings))
 

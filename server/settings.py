@@ -48,9 +48,9 @@ class Settings(BaseSettings):
         description="Where the graphs run; cuda refuses to fall back to the CPU, auto reports its choice.",
     )
     executors: int = Field(1, ge=1, le=64, description="Executor threads for each model, one session each.")
-    max_batch_size: int = Field(64, ge=1, le=4096, description="Most requests that run as one batch.")
+    max_batch_size: int = Field(32, ge=1, le=4096, description="Most requests that run as one batch.")
     max_batch_cost: int = Field(
-        16384, ge=1, description="Most padded cells (facts x words) in one batch of several requests."
+        8_192, ge=1, description="Most padded cells (facts x words) in one batch of several requests."
     )
     max_queue_cost: int = Field(
         1_000_000, ge=1, description="Most cells (facts x words) that may wait for one model; beyond it, 429."

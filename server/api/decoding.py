@@ -12,6 +12,9 @@ from server.errors import InvalidRequest
 
 T = TypeVar("T")
 
+LONGEST_ECHO = 200
+"""Characters of a client's own field name or value that an error repeats."""
+
 _AT = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 _FIELD = re.compile(
     r"^Object (?P<problem>missing required|contains unknown) field `(?P<field>.*)`$", re.DOTALL
@@ -65,4 +68,4 @@ def _invalid(text: str) -> InvalidRequest:
         message = "is missing" if field["problem"] == "missing required" else "is not a known field"
     else:
         message = message[:1].lower() + message[1:].replace("`", "")
-    return invalid_field(path or "body", message)
+    return invalid_field((path or "body")[:LONGEST_ECHO], message[:LONGEST_ECHO])

@@ -5,7 +5,7 @@ The axis with the longer labels runs down the page, so sentences are read as sen
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from server.api.drawing import Box, Drawing, Text, shorten, text_width
 ROW = 26
 CELL = 64
 MARGIN = 24
+LEGEND = 120
 LABEL_CHARACTERS = 72
+TITLE_CHARACTERS = 110
 MOST_ROWS = 200
 """Rows shown at most; of a longer story those with the largest weights are kept, in order."""
 MOST_COLUMNS = 60
@@ -29,8 +31,24 @@ SCALE = np.array(
 Weights = NDArray[np.floating]
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is shown: one row of ``values`` for each thing looked at, one column for each look."""
+
+    values: Weights
+    labels: list[str]
+    numbers: list[int]
+    heads: list[str]
+
+    def strongest(self, most: int) -> Grid:
+        """Return the ``most`` rows with the largest weights, in their order."""
+        kept = np.sort(np.argsort(self.values.max(axis=1))[-most:]).tolist()
+        labels, numbers = [self.labels[row] for row in kept], [self.numbers[row] for row in kept]
+        return Grid(self.values[kept], labels, numbers, self.heads)
+
+
 def heat_map(
-    weights: Weights, axes: list[tuple[str, list[str]]], title: str, subtitle: str, first: int = 0
+    weights: Weights, axes: list[tuple[str, list[str]]], title: str, subtitle: str, offset: int = 0
 ) -> Drawing:
     """Lay an attention out as a heat map.
 
@@ -39,45 +57,43 @@ def heat_map(
         axes: for each axis its name and one label per entry.
         title: the answer, as a headline.
         subtitle: which model, which kind of attention.
-        first: number of the first entry of the last axis (facts that were cut off are counted).
+        offset: entries of the last axis that were cut off before the first; they count in the row numbers.
     """
     (across, columns), (_, rows) = axes if len(axes) == 2 else [("", [""]), *axes]
-    grid = np.atleast_2d(weights).T  # [B, A]: things looked at down, looks across
-    numbers = np.arange(len(rows)) + first + 1
-    if len(rows) > MOST_ROWS:
-        kept = np.sort(np.argsort(grid.max(axis=1))[-MOST_ROWS:])
-        subtitle += f", the {MOST_ROWS} strongest of {len(rows)}"
-        grid, rows, numbers = grid[kept], [rows[index] for index in kept], numbers[kept]
-    grid, columns = grid[:, :MOST_COLUMNS], columns[:MOST_COLUMNS]
+    heads = [shorten(f"{across} {column}".strip(), 14) for column in columns[:MOST_COLUMNS]]
     labels = [shorten(row, LABEL_CHARACTERS) for row in rows]
-    gutter = 8 + text_width(str(numbers[-1]), 12)
-    left = MARGIN + gutter + 12 + max(text_width(label, 13) for label in labels) + 12
+    values = np.atleast_2d(weights).T[:, :MOST_COLUMNS]
+    grid = Grid(values, labels, list(range(offset + 1, offset + 1 + len(rows))), heads)
+    if len(rows) > MOST_ROWS:
+        grid, subtitle = grid.strongest(MOST_ROWS), f"{subtitle}; the {MOST_ROWS} strongest of {len(rows)}"
+    return _lay_out(grid, shorten(title, TITLE_CHARACTERS), subtitle)
+
+
+def _lay_out(grid: Grid, title: str, subtitle: str) -> Drawing:
+    numbers_end = MARGIN + 8 + text_width(str(grid.numbers[-1]), 12)
+    labels_start = numbers_end + 12
+    left = labels_start + max(text_width(label, 13) for label in grid.labels) + 12
     top = MARGIN + 84
-    heads = [f"{across} {column}".strip() for column in columns]
-    cell = max(CELL, *(text_width(shorten(head, 14), 13) + 12 for head in heads))
-    legend_x = left + cell * len(columns) + 28
-    headline = shorten(title, 110)
-    width = max(legend_x + 70, MARGIN * 2 + text_width(headline, 18), MARGIN * 2 + text_width(subtitle, 12))
-    height = max(top + ROW * len(rows), top + 140) + MARGIN
-    largest = float(grid.max(initial=0.0)) or 1.0
+    cell = max(CELL, *(text_width(head, 13) + 12 for head in grid.heads))
+    legend = left + cell * len(grid.heads) + 28
+    largest = float(grid.values.max(initial=0.0)) or 1.0
     shapes: list[Box | Text] = [
-        Text(MARGIN, MARGIN + 12, headline, 18, fill=INK, bold=True),
+        Text(MARGIN, MARGIN + 12, title, 18, bold=True),
         Text(MARGIN, MARGIN + 38, subtitle, 12, fill=FAINT),
     ]
-    shapes += [
-        Text(left + cell * (index + 0.5), top - 14, shorten(head, 14), 13, "middle", FAINT)
-        for index, head in enumerate(heads)
-    ]
-    for index, (number, label, values) in enumerate(zip(numbers, labels, grid, strict=True)):
-        middle = top + ROW * (index + 0.5)
-        shapes.append(Text(MARGIN + gutter, middle, str(number), 12, "end", FAINT))
-        shapes.append(Text(MARGIN + gutter + 12, middle, label, 13, bold=values.max() >= 0.5 * largest))
-        for column, value in enumerate(values):
-            shapes += _cell(
-                left + cell * column, top + ROW * index, cell, float(value), largest, heads[column]
-            )
-    shapes += _legend(legend_x, top, largest)
-    return Drawing(round(width), round(height), headline, shapes)
+    for column, head in enumerate(grid.heads):
+        shapes.append(Text(left + cell * (column + 0.5), top - 14, head, 13, "middle", FAINT))
+    for row, (number, label, values) in enumerate(zip(grid.numbers, grid.labels, grid.values, strict=True)):
+        y = top + ROW * row
+        shapes.append(Text(numbers_end, y + ROW / 2, str(number), 12, "end", FAINT))
+        shapes.append(Text(labels_start, y + ROW / 2, label, 13, bold=bool(values.max() >= 0.5 * largest)))
+        for column, value in enumerate(values.tolist()):
+            box = Box(left + cell * column + 1, y + 1, cell - 2, ROW - 2, colour(value / largest))
+            shapes += _cell(box, value, grid.heads[column], "#ffffff" if value > 0.55 * largest else INK)
+    shapes += _legend(legend, top, largest)
+    width = max(legend + 64, MARGIN + text_width(title, 18), MARGIN + text_width(subtitle, 12)) + MARGIN
+    height = max(ROW * len(grid.labels), LEGEND) + top + MARGIN
+    return Drawing(round(width), round(height), title, shapes)
 
 
 def colour(share: float) -> str:
@@ -96,16 +112,11 @@ def _cell(box: Box, value: float, head: str, ink: str) -> list[Box | Text]:
 
 
 def _legend(x: float, y: float, largest: float) -> list[Box | Text]:
-    steps, height = 40, 120
-    each = height / steps
+    steps = 40
+    each = LEGEND / steps
     bar: list[Box | Text] = [
-        Box(x, y + height - each * (step + 1), 14, each + 0.5, colour(step / (steps - 1)))
+        Box(x, y + LEGEND - each * (step + 1), 14, each + 0.5, colour(step / (steps - 1)))
         for step in range(steps)
     ]
-    ticks = [
-        Text(
-            x + 20, y + height * (1 - share) + (6 if share else -6) * (share in (0, 1)), text, 11, fill=FAINT
-        )
-        for share, text in ((1.0, f"{largest:.2f}"), (0.5, f"{largest / 2:.2f}"), (0.0, "0"))
-    ]
-    return [*bar, *ticks]
+    places = ((6, largest), (LEGEND / 2, largest / 2), (LEGEND - 6, 0.0))
+    return bar + [Text(x + 20, y + place, f"{weight:.2f}", 11, fill=FAINT) for place, weight in places]

@@ -5,37 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from server.api.http_errors import NotFound
 from server.api.negotiation import json_response
-from server.errors import ModelNotReady
+from server.runtime.loaded_model import State
 from server.runtime.repository import Repository
 
 
-class ModelCard(msgspec.Struct, frozen=True):
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a model is, what it runs on, what it was trained on and how it was measured.
 
-    ``state`` is loading, ready, failed or unloaded, and ``reason`` says why it is not ready.
-    ``device`` is where the graph really runs. ``parity`` is the certificate of its export.
+    ``reason`` says why a model is not ready. ``device`` is where the graph really runs. ``parity`` is the
+    certificate of its export. A model whose manifest could not be read has only the first seven fields.
     """
 
     name: str
-    task: str
-    family: str
-    versions: list[dict[str, Any]]
-    state: str
+    version: int
+    versions: list[int]
+    state: State
     reason: str | None
     runtime: str | None
     device: str | None
-    limits: dict[str, int]
-    languages: list[str]
-    metrics: dict[str, Any]
-    training: dict[str, Any]
-    data: list[dict[str, Any]]
-    parity: dict[str, Any] | None
+    task: str | UnsetType = UNSET
+    family: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    selector: dict[str, str | int] | UnsetType = UNSET
+    default: bool | UnsetType = UNSET
+    limits: dict[str, int] | UnsetType = UNSET
+    languages: list[str] | UnsetType = UNSET
+    answers: list[str] | UnsetType = UNSET
+    metrics: dict[str, Any] | UnsetType = UNSET
+    training: dict[str, Any] | UnsetType = UNSET
+    data: list[dict[str, Any]] | UnsetType = UNSET
+    parity: dict[str, Any] | UnsetType | None = UNSET
 
 
 class ModelList(msgspec.Struct, frozen=True):
@@ -63,7 +69,7 @@ def model_routes(repository: Repository) -> list[Route]:
     async def show_vocabulary(request: Request) -> Response:
         model = repository.get(request.path_params["name"])
         if model.bundle is None:
-            raise ModelNotReady(f"{model.name} is {model.state}: {model.reason}")
+            raise model.not_ready()
         if model.bundle.vocabulary is None:
             raise NotFound(f"{model.name} does not read words")
         words = model.bundle.vocabulary.words

@@ -37,7 +37,7 @@ def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model
 def _title(request: Any, answer: Any) -> str:
     question, text = getattr(request, "question", ""), getattr(answer, "answer", "")
     said = f"{text} ({answer.score:.0%})" if text else ""
-    return " \N{EM DASH} ".join(part for part in (question, said) if part)
+    return " ".join(part for part in (question, said) if part)
 
 
 def _dense(attention: Attention) -> Weights:

@@ -23,7 +23,7 @@ from server.api.negotiation import JSON, accepted
 from server.api.pictures import PICTURES, draw
 from server.contract.attention import encode_array
 from server.errors import InvalidRequest
-from server.runtime.batcher import Run
+from server.runtime.executor import Run
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.repository import Repository
 from server.settings import Settings
