@@ -117,6 +117,16 @@ def test_links_lead_somewhere(path):
 # What the documents show, the server does
 
 
+def listening(log):
+    """Return the address from a server's log, once it is there."""
+    seen = []
+    for line in log:
+        seen.append(line)
+        if line.startswith("{") and "url" in (record := json.loads(line)):
+            return record["url"]
+    pytest.fail("the server did not start: " + "".join(seen))
+
+
 @pytest.fixture(scope="module")
 def url():
     """Start a server with the committed bundles on a port the system picks, and return its address."""
@@ -124,7 +134,7 @@ def url():
     command = [sys.executable, "-m", "server"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as server:
         try:
-            yield next(record["url"] for record in map(json.loads, server.stderr) if "url" in record)
+            yield listening(server.stderr)
         finally:
             server.terminate()
             server.communicate()
