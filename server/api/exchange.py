@@ -172,4 +172,6 @@ def _log(scope: Scope, exchange: Exchange) -> None:
         **exchange.fields,
         "total_ms": round(exchange.elapsed_ms(), 3),
     }
-    logger.info("request", extra={"fields": fields})
+    # Made here because a logger would look up the calling line, which is always this one.
+    level = {"levelno": logging.INFO, "levelname": "INFO"}
+    logger.handle(logging.makeLogRecord({"name": __name__, "msg": "request", "fields": fields, **level}))
