@@ -1,9 +1,13 @@
 """Fixtures for every test of the server: a tiny bundle on disk, and a session that knows its answers."""
 
 import pytest
+from hypothesis import settings
 
 from server.contract.bundle import Bundle
 from tests.server.fakes import FakeSession, write_bundle
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture
