@@ -19,6 +19,7 @@ from server.runtime.batching import ServiceRate, choose
 from server.runtime.executor import Entry, Executor, Outcome, Run
 from server.runtime.options import RuntimeOptions
 from server.runtime.session import Session
+from server.runtime.statistics import Statistics
 
 MIN_COST = 64
 """Cells that the smallest request counts for in the queue: its run and its memory have a price too."""
@@ -33,7 +34,9 @@ class Batcher:
         signature: Signature,
         options: RuntimeOptions,
         clock: Callable[[], float] = time.monotonic,
+        statistics: Statistics | None = None,
     ) -> None:
+        self._statistics = statistics or Statistics()
         self._loop = asyncio.get_running_loop()
         self._signature = signature
         self._options = options
@@ -152,6 +155,7 @@ class Batcher:
     def _done(self, executor: Executor, batch: list[Entry], outcomes: list[Outcome], seconds: float) -> None:
         """Take the outcomes of a batch; the executor gets its next one first, so that it never idles."""
         self._rate.observe(sum(entry.cost for entry in batch), seconds)
+        self._statistics.executed(outcomes)
         self._idle.append(executor)
         self._dispatch()
         for entry, outcome in zip(batch, outcomes, strict=True):

@@ -20,12 +20,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What became of one request: its own outputs, padding removed, and what the run cost."""
+    """What became of one request: its own outputs, padding removed, and what the run cost.
+
+    ``compute_ms`` includes ``input_ms``, the joining of the batch, and ``output_ms``, its taking apart.
+    """
 
     outputs: Mapping[str, Array]
     batch_size: int
     queue_ms: float
     compute_ms: float
+    input_ms: float = 0.0
+    output_ms: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -124,10 +129,13 @@ class Executor:
         wanted = {name for entry in entries for name in entry.outputs}
         names = [spec.name for spec in self._signature.outputs if spec.name in wanted]
         inputs = join(self._signature.inputs, [entry.arrays for entry in entries])
+        joined = self._clock()
         outputs = self._session.run(inputs, names)
+        ran = self._clock()
         results = split(self._signature.outputs, outputs, [entry.sizes for entry in entries])
-        compute_ms = (self._clock() - started) * 1e3
+        ended = self._clock()
+        costs = (ended - started) * 1e3, (joined - started) * 1e3, (ended - ran) * 1e3
         return [
-            Run(result, len(entries), (started - entry.arrived) * 1e3, compute_ms)
+            Run(result, len(entries), (started - entry.arrived) * 1e3, *costs)
             for entry, result in zip(entries, results, strict=True)
         ]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from server.contract.bundle import Bundle
+from server.contract.tensors import Array, Arrays
 from server.errors import BundleError, EngramError, ModelNotReady
 from server.runtime.batcher import Batcher
 from server.runtime.executor import Run
 from server.runtime.golden import replay
 from server.runtime.options import RuntimeOptions
+from server.runtime.rows import check_batch, cut, stack, together
 from server.runtime.session import OpenSession, Session, open_session
+from server.runtime.statistics import Statistics
 from server.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
@@ -26,7 +30,7 @@ class LoadedModel:
     """A model that is loading, ready, failed or unloaded; ``reason`` says why it is not ready.
 
     ``bundle``, ``task``, ``runtime`` and ``device`` are ``None`` until they are known; once ``state`` is
-    ``ready`` all are there.
+    ``ready`` all are there. ``statistics`` counts what became of requests.
     """
 
     def __init__(
@@ -44,8 +48,9 @@ class LoadedModel:
         self.task: Task | None = None
         self.runtime: str | None = None
         self.device: str | None = None
+        self.statistics = Statistics()
         self._folder = folder
-        self._options = options
+        self.options = options
         self._open_session = open_session
         self._parity: Any = None
         self._batcher: Batcher | None = None
@@ -64,7 +69,9 @@ class LoadedModel:
             self.fail("an unexpected error came up while loading; the log has it")
         else:
             assert self.bundle is not None
-            self._batcher = Batcher(sessions, self.bundle.manifest.signature, self._options)
+            self._batcher = Batcher(
+                sessions, self.bundle.manifest.signature, self.options, statistics=self.statistics
+            )
             self.state = "ready"
             logger.info("%s:%d is ready: %s on %s", self.name, self.version, self.runtime, self.device)
 
@@ -86,9 +93,34 @@ class LoadedModel:
         task, bundle, batcher = self.task, self.bundle, self._batcher
         if self.state != "ready" or task is None or bundle is None or batcher is None:
             raise self.not_ready()
-        prepared = task.prepare(request, bundle)
-        run = await batcher.run(prepared.arrays, prepared.outputs, deadline)
-        return task.interpret(run.outputs, prepared, bundle), run
+        with self.statistics.request():
+            prepared = task.prepare(request, bundle)
+            run = await batcher.run(prepared.arrays, prepared.outputs, deadline)
+            self.statistics.answered([run])
+            return task.interpret(run.outputs, prepared, bundle), run
+
+    async def run(self, arrays: Arrays, outputs: Sequence[str], deadline: float | None) -> dict[str, Array]:
+        """Run the graph on raw arrays, which may be joined with other requests like any row.
+
+        Args:
+            arrays: every input of the manifest, batch axis first, padded by the caller.
+            outputs: the outputs wanted.
+            deadline: in seconds on ``time.monotonic``; ``None`` sets none.
+
+        Returns:
+            The outputs, batch axis first.
+
+        Raises:
+            EngramError: an ``InputError``, ``ModelNotReady``, or what ``Batcher.run`` raises.
+        """
+        bundle, batcher = self.bundle, self._batcher
+        if self.state != "ready" or bundle is None or batcher is None:
+            raise self.not_ready()
+        with self.statistics.request():
+            count = check_batch(bundle, arrays, outputs, self.options.max_batch_size)
+            runs = await together(batcher.run(row, outputs, deadline) for row in cut(arrays, count))
+            self.statistics.answered(runs)
+            return stack([run.outputs for run in runs])
 
     def not_ready(self) -> ModelNotReady:
         """Make the error for a request that comes while this model cannot answer."""
@@ -136,15 +168,15 @@ class LoadedModel:
         manifest = bundle.manifest
         if manifest.task not in TASKS:
             raise BundleError(f"this server has no task {manifest.task!r}, it has {', '.join(TASKS)}")
-        self.task = TASKS[manifest.task](self._options.max_attention_weights)
+        self.task = TASKS[manifest.task](self.options.max_attention_weights)
         self.task.check(bundle)
         if "parity" in manifest.graphs:
             self._parity = json.loads(bundle.read(bundle.file("parity")))
         probes = bundle.probes()
         sessions: list[Session] = []
         try:
-            for _ in range(self._options.executors):
-                sessions.append(self._open_session(bundle, self._options.runtime, self._options.device))
+            for _ in range(self.options.executors):
+                sessions.append(self._open_session(bundle, self.options.runtime, self.options.device))
                 replay(sessions[-1], manifest.signature, probes)
         except BaseException:
             for session in sessions:
