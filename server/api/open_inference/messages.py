@@ -1,0 +1,53 @@
+"""An inference request and its answer, free of any wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from server.contract.tensors import Array
+
+Parameter = bool | int | float | str
+"""What a parameter's value can be; objects and lists cannot."""
+
+Parameters = Mapping[str, Parameter]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """A named array and the datatype it has on the wire."""
+
+    name: str
+    datatype: str
+    array: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An output a client asks for; ``classes`` turns it into its largest entries, 0 leaves it as it is."""
+
+    name: str
+    classes: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InferRequest:
+    """What to run on what. Without ``outputs`` all are wanted; ``version`` may be empty, the newest."""
+
+    model: str
+    version: str
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Wanted] = ()
+    id: str = ""
+    parameters: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InferResponse:
+    """What came out; ``parameters`` holds what tensors cannot say, such as warnings."""
+
+    model: str
+    version: str
+    outputs: Sequence[Tensor]
+    id: str = ""
+    parameters: Parameters = field(default_factory=dict)
