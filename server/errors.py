@@ -6,6 +6,8 @@
     │   ├── InputTooLong        more facts or words than the model takes
     │   ├── UnknownWords        words the model has never seen
     │   └── NotAcceptable       an answer form that does not exist for this task
+    ├── Unauthorized          no key, or one the server does not know
+    ├── Forbidden             a key that does not open this, or something nobody may do here
     ├── ModelNotFound         no such model, version or default
     ├── ModelNotReady         the model exists and cannot answer now
     ├── Overloaded            the queue is full; ``retry_after_s`` says when to come back
@@ -64,6 +66,18 @@ class NotAcceptable(InputError):
     """The ``Accept`` header asks for a form this answer does not have."""
 
     code = "not_acceptable"
+
+
+class Unauthorized(EngramError):
+    """The request carries no key, or one the server does not know."""
+
+    code = "unauthorized"
+
+
+class Forbidden(EngramError):
+    """The key does not open this, or administration is off."""
+
+    code = "forbidden"
 
 
 class ModelNotFound(EngramError):

@@ -1,12 +1,15 @@
 """From error class to status: the one table, and the one envelope every failure leaves in.
 
 {"error": {"code": "...", "message": "...", "details": {...}, "request_id": "..."}}
+
+Where a path belongs to somebody else's protocol, its clients expect {"error": "text"} and get that.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +18,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from server import errors
 from server.api import http_errors
@@ -23,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[Exception], int] = {
     http_errors.MalformedBody: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     http_errors.NotFound: 404,
     http_errors.MethodNotAllowed: 405,
     http_errors.PayloadTooLarge: 413,
@@ -40,6 +46,9 @@ STATUS: dict[type[Exception], int] = {
 }
 """Status of each class; a class that is not listed has the status of its nearest ancestor."""
 
+PLAIN = re.compile(r"/(v2|hf)(/|$)")
+"""Paths whose errors are {"error": "text"}: the Open Inference Protocol and the Hugging Face form."""
+
 
 class ErrorBody(msgspec.Struct, frozen=True):
     """What went wrong: a stable code, a sentence for people, details for programs."""
@@ -54,6 +63,12 @@ class ErrorEnvelope(msgspec.Struct, frozen=True):
     """Every answer that is not a success."""
 
     error: ErrorBody
+
+
+class PlainError(msgspec.Struct, frozen=True):
+    """The same below ``/v2`` and ``/hf``."""
+
+    error: str
 
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -74,15 +89,19 @@ def error_body(error: Exception, request_id: str) -> ErrorBody:
     return ErrorBody(error.code, error.message, dict(error.details), request_id)
 
 
-def error_response(error: Exception, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return an error as a response, with ``Retry-After`` or ``Accept-Encoding`` where they help."""
+def error_response(scope: Scope, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an error as a response, with the header that helps: ``Retry-After``, say."""
+    told = error_body(error, scope["engram"].request_id)
     headers = dict(headers or {})
-    if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    if isinstance(error, http_errors.UnsupportedEncoding):
-        headers["Accept-Encoding"] = "gzip, identity"
-    body = _encode(ErrorEnvelope(error_body(error, request_id)))
-    return Response(body, status_of(error), headers, "application/json")
+    match error:
+        case errors.Overloaded():
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        case http_errors.UnsupportedEncoding():
+            headers["Accept-Encoding"] = "gzip, identity"
+        case errors.Unauthorized():
+            headers["WWW-Authenticate"] = 'Bearer realm="engram"'
+    envelope = PlainError(told.message) if PLAIN.match(scope["path"]) else ErrorEnvelope(told)
+    return Response(_encode(envelope), status_of(error), headers, "application/json")
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -92,7 +111,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 async def _engram_error(request: Request, error: Exception) -> Response:
-    return error_response(error, request.scope["engram"].request_id)
+    return error_response(request.scope, error)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
@@ -105,4 +124,4 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         )
     else:
         known = http_errors.NotFound("nothing lives at this path; /docs lists what does")
-    return error_response(known, request.scope["engram"].request_id, error.headers)
+    return error_response(request.scope, known, error.headers)

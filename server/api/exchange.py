@@ -106,11 +106,11 @@ class ExchangeMiddleware:
                 raise
             # The grace of a shutdown is over: the client still gets an answer it can act on.
             error = ShuttingDown("the server stopped before the answer was there")
-            await error_response(error, exchange.request_id)(scope, receive, sender)
+            await error_response(scope, error)(scope, receive, sender)
         except Exception as error:
             if exchange.status:
                 raise
-            await error_response(error, exchange.request_id)(scope, receive, sender)
+            await error_response(scope, error)(scope, receive, sender)
 
 
 class _Sender:
