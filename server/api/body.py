@@ -13,6 +13,12 @@ from server.api.exchange import THREAD_BYTES, Exchange
 from server.api.http_errors import ClientGone, MalformedBody, PayloadTooLarge, UnsupportedEncoding
 from server.errors import DeadlineExceeded
 
+SUPPORTED = ("gzip", "deflate", "identity")
+"""Encodings a body can come in."""
+
+WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+"""Header and trailer that zlib requires: those of gzip, or its own, which HTTP calls deflate."""
+
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
@@ -37,10 +43,8 @@ async def read_body(exchange: Exchange, receive: Receive, limits: BodyLimits, de
         ClientGone: the client left while sending.
     """
     encoding = exchange.headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding not in (b"identity", b"gzip", b"x-gzip"):
-        raise UnsupportedEncoding(
-            "the body's Content-Encoding is not supported", supported=["gzip", "identity"]
-        )
+    if encoding != b"identity" and encoding not in WBITS:
+        raise UnsupportedEncoding("the body's Content-Encoding is not supported", supported=list(SUPPORTED))
     plain = encoding == b"identity"
     most = min(limits.compressed, limits.decompressed) if plain else limits.compressed
     declared = exchange.headers.get(b"content-length", b"0")
@@ -54,8 +58,8 @@ async def read_body(exchange: Exchange, receive: Receive, limits: BodyLimits, de
     if plain:
         return body
     if len(body) < THREAD_BYTES:
-        return _gunzip(body, limits.decompressed)
-    return await asyncio.to_thread(_gunzip, body, limits.decompressed)
+        return _inflate(body, limits.decompressed, WBITS[encoding])
+    return await asyncio.to_thread(_inflate, body, limits.decompressed, WBITS[encoding])
 
 
 async def _receive_all(receive: Receive, most: int) -> bytes:
@@ -71,16 +75,16 @@ async def _receive_all(receive: Receive, most: int) -> bytes:
             return bytes(body)
 
 
-def _gunzip(body: bytes, most: int) -> bytes:
-    inflate = zlib.decompressobj(wbits=31)  # 31: a gzip header and trailer are required
+def _inflate(body: bytes, most: int, wbits: int) -> bytes:
+    inflate = zlib.decompressobj(wbits)
     try:
         plain = inflate.decompress(body, most + 1)
     except zlib.error:
-        raise MalformedBody("the body says it is gzip and is not") from None
+        raise MalformedBody("the body is not what its Content-Encoding says") from None
     if len(plain) > most:
         raise PayloadTooLarge(f"the body is larger than {most} bytes once decompressed", max_bytes=most)
     if not inflate.eof or inflate.unused_data:
-        raise MalformedBody("the body must be one whole gzip member")
+        raise MalformedBody("the body must be one whole compressed stream")
     return plain
 
 

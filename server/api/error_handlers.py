@@ -27,12 +27,16 @@ logger = logging.getLogger(__name__)
 
 STATUS: dict[type[Exception], int] = {
     http_errors.MalformedBody: 400,
+    http_errors.MalformedRequest: 400,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     http_errors.NotFound: 404,
     http_errors.MethodNotAllowed: 405,
+    http_errors.RequestTimeout: 408,
     http_errors.PayloadTooLarge: 413,
     http_errors.UnsupportedEncoding: 415,
+    http_errors.Unsupported: 501,
+    http_errors.HeadersTooLarge: 431,
     errors.NotAcceptable: 406,
     errors.InputError: 422,
     errors.ModelNotFound: 404,
@@ -89,6 +93,11 @@ def error_body(error: Exception, request_id: str) -> ErrorBody:
     return ErrorBody(error.code, error.message, dict(error.details), request_id)
 
 
+def encode_error(error: Exception, request_id: str) -> bytes:
+    """Return the envelope as JSON."""
+    return _encode(ErrorEnvelope(error_body(error, request_id)))
+
+
 def error_response(scope: Scope, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
     """Return an error as a response, with the header that helps: ``Retry-After``, say."""
     told = error_body(error, scope["engram"].request_id)
@@ -97,11 +106,15 @@ def error_response(scope: Scope, error: Exception, headers: Mapping[str, str] | 
         case errors.Overloaded():
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         case http_errors.UnsupportedEncoding():
-            headers["Accept-Encoding"] = "gzip, identity"
+            headers["Accept-Encoding"] = ", ".join(error.details["supported"])
         case errors.Unauthorized():
             headers["WWW-Authenticate"] = 'Bearer realm="engram"'
-    envelope = PlainError(told.message) if PLAIN.match(scope["path"]) else ErrorEnvelope(told)
-    return Response(_encode(envelope), status_of(error), headers, "application/json")
+    protocol = PLAIN.match(scope["path"])
+    envelope = PlainError(told.message) if protocol else ErrorEnvelope(told)
+    status = status_of(error)
+    if status == 422 and protocol and protocol[1] == "v2":
+        status = 400  # all that this protocol knows for a request that cannot be answered
+    return Response(_encode(envelope), status, headers, "application/json")
 
 
 def install_error_handlers(app: FastAPI) -> None:

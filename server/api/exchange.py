@@ -20,6 +20,7 @@ from server.api.error_handlers import error_response
 from server.api.http_errors import ClientGone
 from server.api.lifecycle import Lifecycle, Stage
 from server.api.negotiation import takes_gzip
+from server.api.security import ANONYMOUS, Caller
 from server.errors import ShuttingDown
 from server.logs import REQUEST_ID
 
@@ -48,18 +49,27 @@ class Exchange:
         request_id: echoed from the client, cleaned and bounded, or made here.
         headers: the last value of each header, names in lower case.
         started: ``time.monotonic()`` at arrival; deadlines and totals count from it.
+        caller: who asks; anonymous until a key was looked at.
         fields: what the handler adds to the log line.
         status: the status sent, 0 before it is.
+        squeeze: whether the answer may be compressed on its way out.
     """
 
-    __slots__ = ("fields", "headers", "request_id", "started", "status")
+    __slots__ = ("caller", "fields", "headers", "request_id", "squeeze", "started", "status")
 
     def __init__(self, scope: Scope) -> None:
         self.started = time.monotonic()
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = _request_id(self.headers.get(b"x-request-id", b""))
+        self.caller = ANONYMOUS
         self.fields: dict[str, Any] = {}
         self.status = 0
+        self.squeeze = True
+
+    def identified(self, caller: Caller) -> None:
+        """Note whose key this is; the log names it."""
+        self.caller = caller
+        self.fields["key"] = caller.name
 
     def elapsed_ms(self) -> float:
         """Return the milliseconds since arrival."""
@@ -98,6 +108,9 @@ class ExchangeMiddleware:
 
     async def _answer(self, scope: Scope, receive: Receive, sender: _Sender, exchange: Exchange) -> None:
         try:
+            if (refusal := scope.get("refusal")) is not None:
+                sender.headers.append((b"connection", b"close"))
+                raise refusal
             await self.app(scope, receive, sender)
         except ClientGone:
             exchange.status = exchange.status or CLIENT_GONE
@@ -132,7 +145,8 @@ class _Sender:
             return
         if self.head is not None:
             head, self.head = self.head, None
-            if len(message.get("body", b"")) >= self.gzip_min_bytes and not message.get("more_body", False):
+            whole = self.exchange.squeeze and not message.get("more_body", False)
+            if whole and len(message.get("body", b"")) >= self.gzip_min_bytes:
                 head, message = await self._squeezed(head, message)
             await self.send(head)
         await self.send(message)

@@ -26,6 +26,24 @@ class UnsupportedEncoding(InputError):
     code = "unsupported_encoding"
 
 
+class MalformedRequest(InputError):
+    """The bytes on the connection are not an HTTP request."""
+
+    code = "malformed_request"
+
+
+class HeadersTooLarge(InputError):
+    """The request line and the headers have more bytes or more lines than the server takes."""
+
+    code = "headers_too_large"
+
+
+class RequestTimeout(InputError):
+    """The request line and the headers did not arrive in time."""
+
+    code = "request_timeout"
+
+
 class NotFound(InputError):
     """Nothing lives at this path."""
 
@@ -36,6 +54,12 @@ class MethodNotAllowed(InputError):
     """The path exists, and takes another method; ``details["allow"]`` lists them."""
 
     code = "method_not_allowed"
+
+
+class Unsupported(InputError):
+    """A part of a protocol that this server leaves out, such as shared memory."""
+
+    code = "unsupported"
 
 
 class ClientGone(Exception):

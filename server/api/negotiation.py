@@ -43,6 +43,14 @@ def takes_gzip(accept_encoding: bytes) -> bool:
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
+@lru_cache(maxsize=256)
+def best_encoding(accept_encoding: bytes) -> str | None:
+    """Return which of gzip and deflate the client likes better, or None when it takes neither."""
+    weights = _weights(accept_encoding)
+    best = max(("gzip", "deflate"), key=lambda name: weights.get(name, 0.0))
+    return best if weights.get(best, 0.0) > 0 else None
+
+
 def accepted(headers: Mapping[bytes, bytes], offered: tuple[str, ...]) -> str:
     """Return the media type to answer with.
 

@@ -14,7 +14,8 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from server.api.body import BodyLimits, read_body
-from server.api.decoding import decode, invalid_field
+from server.api.deadlines import due
+from server.api.decoding import check_depth, decode, invalid_field
 from server.api.disconnect import while_connected
 from server.api.error_handlers import ErrorBody, error_body
 from server.api.exchange import Exchange, exchange_of
@@ -22,7 +23,6 @@ from server.api.lifecycle import Lifecycle
 from server.api.negotiation import JSON, accepted
 from server.api.pictures import PICTURES, draw
 from server.contract.attention import encode_array
-from server.errors import InvalidRequest
 from server.runtime.executor import Run
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.repository import Repository
@@ -81,19 +81,13 @@ class TaskService:
         """Return the request's body, unless the server is stopping."""
         self.lifecycle.require_open()
         limits = BodyLimits(self.settings.max_body_bytes, self.settings.max_decompressed_bytes)
-        return await read_body(exchange, receive, limits, self.deadline(exchange))
+        body = await read_body(exchange, receive, limits, self.deadline(exchange))
+        check_depth(body, self.settings.max_json_depth)
+        return body
 
     def deadline(self, exchange: Exchange, timeout_ms: float | None = None) -> float:
-        """Return when the answer is due on ``time.monotonic``: the smallest of setting, header and field.
-
-        Raises:
-            InvalidRequest: the header ``X-Timeout-Ms`` is no positive number.
-        """
-        shortest = min(timeout_ms or self.settings.timeout_ms, self.settings.timeout_ms)
-        header = exchange.headers.get(b"x-timeout-ms")
-        if header is not None:
-            shortest = min(shortest, _positive(header))
-        return exchange.started + shortest / 1000
+        """Return when the answer is due on ``time.monotonic``: the smallest of setting, header and field."""
+        return due(exchange, self.settings.timeout_ms, timeout_ms)
 
     async def answer(self, request: Any, exchange: Exchange) -> tuple[Any, Run, LoadedModel]:
         """Find the model and let it answer before the deadline."""
@@ -200,13 +194,3 @@ async def send_bytes(send: Send, body: bytes, media_type: str) -> None:
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _positive(header: bytes) -> float:
-    try:
-        value = float(header)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise InvalidRequest("the header X-Timeout-Ms must be a positive number", fields=["X-Timeout-Ms"])
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from server.api.http_errors import Unsupported
 from server.contract.tensors import Array
 
 Parameter = bool | int | float | str
@@ -51,3 +52,9 @@ class InferResponse:
     outputs: Sequence[Tensor]
     id: str = ""
     parameters: Parameters = field(default_factory=dict)
+
+
+def refuse_shared_memory(parameters: Parameters) -> None:
+    """Raise Unsupported for a tensor that lies in shared memory."""
+    if any(name.startswith("shared_memory") for name in parameters):
+        raise Unsupported("tensors in shared memory are not supported, send their data")

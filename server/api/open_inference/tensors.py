@@ -77,8 +77,8 @@ def decode_binary(name: str, datatype: str, shape: Sequence[int], data: bytes | 
     if datatype == "BOOL":
         return (np.frombuffer(data, np.uint8) != 0).reshape(shape)
     if datatype == "BF16":
-        wide = np.frombuffer(data, "<u2").astype("<u4") << 16
-        return wide.view(np.dtype("<f4")).reshape(shape)
+        bits = np.frombuffer(data, "<u2").astype("<u4") << 16
+        return np.frombuffer(bits, DTYPES["BF16"]).reshape(shape)
     return np.frombuffer(data, DTYPES[datatype]).reshape(shape)
 
 
