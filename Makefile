@@ -5,6 +5,7 @@ FAMILY ?= dmn_plus
 PRESET ?= cpu
 RUN    ?= runs/$(FAMILY)-$(PRESET)
 NAME   ?= serve
+BENCH  ?= ceiling
 IMAGE  ?= engram
 
 PIP := -m pip --disable-pip-version-check --no-input -qq
@@ -56,6 +57,12 @@ train: .venv/train/.ready  ## train FAMILY with PRESET into RUN; a killed run re
 
 export: .venv/train/.ready  ## turn the checkpoint in RUN into a verified bundle in model_repository
 	@.venv/train/bin/python -m export $(RUN)
+
+bundles: .venv/train/.ready  ## export every committed bundle anew from the checkpoint it keeps
+	@.venv/train/bin/python -m export rebuild model_repository/*
+
+bench: .venv/dev/.ready  ## measure one thing: BENCH is a module of benchmarks/, such as ceiling or memory
+	@.venv/dev/bin/python -m benchmarks.$(BENCH)
 
 openapi: .venv/dev/.ready  ## write docs/openapi.json from the application
 	@.venv/dev/bin/python -c 'import json; from server.app import create_app; from server.settings import Settings; \

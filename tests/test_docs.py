@@ -6,9 +6,11 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+import httpx2
 import pytest
 
 from models.families import FAMILIES
@@ -127,17 +129,29 @@ def listening(log):
     pytest.fail("the server did not start: " + "".join(seen))
 
 
-@pytest.fixture(scope="module")
-def url():
-    """Start a server with the committed bundles on a port the system picks, and return its address."""
-    environment = {**os.environ, "ENGRAM_PORT": "0", "ENGRAM_LOG_FORMAT": "json"}
-    command = [sys.executable, "-m", "server"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as server:
+@contextmanager
+def serving_from(repository):
+    """Start a server with the bundles of a folder on a port the system picks, and yield its address."""
+    command = [
+        sys.executable,
+        "-m",
+        "server",
+        "--port=0",
+        "--log-format=json",
+        f"--model-repository={repository}",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as server:
         try:
             yield listening(server.stderr)
         finally:
             server.terminate()
             server.communicate()
+
+
+@pytest.fixture(scope="module")
+def url():
+    with serving_from(ROOT / "model_repository") as url:
+        yield url
 
 
 def run(command, url, cwd):
@@ -186,3 +200,22 @@ def test_the_demo_shows_where_the_model_looked(tmp_path):
     }
     output = subprocess.check_output([DOCS / "examples" / "demo.sh"], env=environment, text=True)
     assert "kitchen" in output.partition("Mary went to the hallway.")[2]
+
+
+@pytest.mark.slow
+def test_own_stories_become_a_model(tmp_path):
+    (block,) = [block for block in blocks("docs/training.md", "bash") if "stories.jsonl" in block]
+    *commands, serving = block.splitlines()
+    assert serving == "python -m server --models my-stories"
+    for command in commands:
+        here = command.replace("runs/mine", str(tmp_path / "run"))
+        if "-m export" in here:
+            here += f" --repository {tmp_path / 'bundles'}"
+        subprocess.run([sys.executable, *here.split()[1:]], cwd=ROOT, check=True)
+    with serving_from(tmp_path / "bundles") as url:
+        question = {
+            "story": ["Ada walked to the attic.", "Ada took the lamp."],
+            "question": "Where is Ada?",
+            "model": "my-stories",
+        }
+        assert httpx2.post(f"{url}/v1/qa", json=question).json()["answer"] == "attic"
