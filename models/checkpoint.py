@@ -1,6 +1,7 @@
 """Checkpoints: a state dict, the configuration, the words, and where the weights come from.
 
-Only plain values and tensors are stored, so a checkpoint is read with ``weights_only=True`` and can run no code.
+Only plain values and tensors are stored, so a checkpoint is read with ``weights_only=True`` and can run no
+code.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ FORMAT = 1
 class Checkpoint:
     """A trained network and all that an export needs to know about it.
 
-    ``config`` are the fields of the family's configuration, ``words`` the vocabulary in id order without the reserved
-    ids, ``answers`` the answer strings in output order, ``limits`` the sizes the network is meant for, ``training`` the
-    provenance (command, preset, seed, data, notes) and ``metrics`` what was measured during training.
+    ``config`` are the fields of the family's configuration, ``words`` the vocabulary in id order without the
+    reserved ids, ``answers`` the answer strings in output order, ``limits`` the sizes the network is meant
+    for, ``training`` the provenance (command, options, selection, seed, data, notes) and ``metrics`` what was
+    measured during training.
     """
 
     family: str
@@ -44,11 +46,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint of this format.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(f"{path.name} is not an Engram checkpoint") from error
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise ValueError(f"{path.name} is not an Engram checkpoint of format {FORMAT}")
@@ -56,7 +61,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
-    """Write with ``torch.save`` beside the target, then rename."""
+    """Write with ``torch.save`` beside the target, then rename; folders are made as needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     torch.save(content, partial)

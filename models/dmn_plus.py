@@ -1,11 +1,12 @@
 """DMN+: the dynamic memory network that answers a question by reading a story several times.
 
 Xiong, Merity, Socher, "Dynamic Memory Networks for Visual and Textual Question Answering", 2016
-(arXiv 1603.01417); section and equation numbers below are that paper's. Facts enter through a sentence encoder and
-a bidirectional GRU, each hop softly selects facts by a gate, an attention GRU summarises them, and the memory is updated.
+(arXiv 1603.01417); section and equation numbers below are that paper's. Facts enter through a sentence
+encoder and a bidirectional GRU, each hop softly selects facts by a gate, an attention GRU summarises them,
+and the memory is updated.
 
-Batch invariance holds by construction: position weights use each sentence's own length, padded facts get a gate of
-exactly zero, and every recurrence holds its state over padding.
+Batch invariance holds by construction: position weights use each sentence's own length, padded facts get a
+gate of exactly zero, and every recurrence holds its state over padding.
 
 Legend: B batch, F facts, T tokens of a fact, Q tokens of the question, D embedding, H hidden, K hops,
 V vocabulary, A answers. Token id 0 is padding.
@@ -18,7 +19,6 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.recurrent import HOLD, AttentionGRU, HeldGRU
 
@@ -31,14 +31,15 @@ FAR_BELOW = -1e9
 class DMNPlusConfig:
     """The shape of the network and the choices the paper leaves open or that measurements call for.
 
+    ``vocabulary`` and ``answers`` are the numbers of token ids and of answers.
     ``embedding`` and ``hidden`` are 80 in the paper. ``hops`` is its number of passes (3).
-    ``memory_update``: ``relu`` is the paper's (eq. 13); ``deep`` has a hidden layer over products (``DeepMemoryUpdate``),
-    for tasks whose answer combines two facts (17 and 19).
-    ``sentence_encoder``: ``positional`` is the paper's fixed position encoding; ``learned`` has a free weight per
-    position and dimension (Henaff et al. 2017, section 2.1), which tells subject from object sooner (tasks 17 to 19).
-    ``max_words`` is the longest sentence a learned encoder can take.
-    ``input_dropout`` acts on the encoded sentences before fusion, ``answer_dropout`` on the answer module's input;
-    both are 0.1 in the paper (section 5.2).
+    ``memory_update``: ``relu`` is the paper's (eq. 13); ``deep`` has a hidden layer over products
+    (``DeepMemoryUpdate``), for tasks whose answer combines two facts (17 and 19).
+    ``sentence_encoder``: ``positional`` is the paper's fixed position encoding; ``learned`` has a free weight
+    per position and dimension (Henaff et al. 2017, section 2.1), which tells subject from object sooner
+    (tasks 17 to 19). ``max_words`` is the longest sentence a learned encoder can take.
+    ``input_dropout`` acts on the encoded sentences before fusion, ``answer_dropout`` on the answer module's
+    input; both are 0.1 in the paper (section 5.2).
     """
 
     vocabulary: int
@@ -81,9 +82,12 @@ class DMNPlusOutput(NamedTuple):
 class SentenceEncoder(nn.Module):
     """Position encoding (section 3.1): ``f = sum_j l_j * w_j``, ``l_jd = (1 - j/M) - (d/D)(1 - 2j/M)``.
 
-    ``M`` is the sentence's own number of words, never the padded one. The weights are linear in ``j/M``, so the sum
-    splits into a bag of words and a position-weighted bag of words.
+    ``M`` is the sentence's own number of words, never the padded one. The weights are linear in ``j/M``, so
+    the sum splits into a bag of words and a position-weighted bag of words.
     """
+
+    bag_weight_D: Tensor
+    position_weight_D: Tensor
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
@@ -100,7 +104,10 @@ class SentenceEncoder(nn.Module):
 
 
 class LearnedSentenceEncoder(nn.Module):
-    """A multiplicative mask per word position: ``f = sum_j m_j * w_j`` (Henaff et al. 2017, arXiv 1612.03969, eq. 1)."""
+    """A multiplicative mask per word position: ``f = sum_j m_j * w_j``.
+
+    Henaff, Weston, Szlam, Bordes, LeCun 2017, arXiv 1612.03969, eq. 1; a deviation from DMN+.
+    """
 
     def __init__(self, embedding: int, max_words: int) -> None:
         super().__init__()
@@ -112,7 +119,7 @@ class LearnedSentenceEncoder(nn.Module):
 
 
 class EpisodicGate(nn.Module):
-    """The gate over facts (section 3.3, eq. 8-10): a two-layer network on four interactions, then a softmax."""
+    """The gate over facts (section 3.3, eq. 8-10): two layers on four interactions, then a softmax."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -120,14 +127,21 @@ class EpisodicGate(nn.Module):
         self.score = nn.Linear(hidden, 1)
 
     def forward(self, facts_BFH: Tensor, question_BH: Tensor, memory_BH: Tensor, real_BF: Tensor) -> Tensor:
-        """Return ``log g`` ``[B, F]``, a log-softmax over the real facts."""
+        """Return ``log g`` ``[B, F]``, a log-softmax over the real facts.
+
+        Args:
+            facts_BFH: the fused facts.
+            question_BH: the question vector.
+            memory_BH: the memory before this hop.
+            real_BF: 1.0 on real facts, 0.0 on padding.
+        """
         q_B1H, m_B1H = question_BH.unsqueeze(1), memory_BH.unsqueeze(1)
         z_BFI = torch.cat(
             [facts_BFH * q_B1H, facts_BFH * m_B1H, (facts_BFH - q_B1H).abs(), (facts_BFH - m_B1H).abs()],
             dim=-1,
-        )
-        score_BF = self.score(torch.tanh(self.hidden_layer(z_BFI))).squeeze(-1)
-        return F.log_softmax(score_BF + FAR_BELOW * (1 - real_BF), dim=-1)
+        )  # [B, F, 4H]
+        score_BF: Tensor = self.score(torch.tanh(self.hidden_layer(z_BFI))).squeeze(-1)
+        return torch.log_softmax(score_BF + FAR_BELOW * (1 - real_BF), dim=-1)
 
 
 class MemoryUpdate(nn.Module):
@@ -145,8 +159,9 @@ class MemoryUpdate(nn.Module):
 class DeepMemoryUpdate(nn.Module):
     """A deviation from the paper: ``m' = m + W2 ReLU(W1 [m; c; q; c*m; c*q] + b1) + b2``, untied over hops.
 
-    The products say which words the episode shares with the question and the memory, the hidden layer combines them,
-    and the sum keeps what an earlier hop found. It runs once a hop, not once a fact, so it costs next to nothing.
+    The products say which words the episode shares with the question and the memory, the hidden layer
+    combines them, and the sum keeps what an earlier hop found. It runs once a hop, not once a fact, so it
+    costs next to nothing.
     """
 
     def __init__(self, hidden: int) -> None:
@@ -157,12 +172,13 @@ class DeepMemoryUpdate(nn.Module):
     def forward(self, memory_BH: Tensor, episode_BH: Tensor, question_BH: Tensor) -> Tensor:
         """Return the next memory ``[B, H]``."""
         products = [episode_BH * memory_BH, episode_BH * question_BH]
-        z_BI = torch.cat([memory_BH, episode_BH, question_BH, *products], dim=-1)
-        return memory_BH + self.output(torch.relu(self.hidden_layer(z_BI)))
+        z_BI = torch.cat([memory_BH, episode_BH, question_BH, *products], dim=-1)  # [B, 5H]
+        change_BH: Tensor = self.output(torch.relu(self.hidden_layer(z_BI)))
+        return memory_BH + change_BH
 
 
 class DMNPlus(nn.Module):
-    """The whole network."""
+    """The whole network: encode facts and question, then for each hop gate, episode, memory, answer."""
 
     def __init__(self, config: DMNPlusConfig) -> None:
         super().__init__()
@@ -215,17 +231,25 @@ class DMNPlus(nn.Module):
         return forward_BFH + backward_BFH, real_BF
 
     def encode_question(self, question_BQ: Tensor) -> Tensor:
-        """Return the question GRU's last state ``[B, H]``; padded words hold it."""
+        """Return the question GRU's last state ``[B, H]``; padded words hold it.
+
+        Args:
+            question_BQ: int64 token ids, right-padded with 0.
+        """
         words_BQD = self.embedding(question_BQ)
         hold_BQ = HOLD * (question_BQ == PADDING).to(words_BQD.dtype)
-        return self.question_encoder(words_BQD, hold_BQ)[:, -1]
+        states_BQH: Tensor = self.question_encoder(words_BQD, hold_BQ)
+        return states_BQH[:, -1]
 
     def forward(self, story_tokens: Tensor, question_tokens: Tensor) -> DMNPlusOutput:
         """Answer a batch of questions.
 
         Args:
             story_tokens: int64 ``[B, F, T]``, right-padded with 0; every story has at least one fact.
-            question_tokens: int64 ``[B, Q]``, right-padded with 0.
+            question_tokens: int64 ``[B, Q]``, right-padded with 0; every question has at least one word.
+
+        Returns:
+            Logits of the answers after each hop, gates, their logarithms and the memories.
         """
         facts_BFH, real_BF = self.encode_story(story_tokens)
         question_BH = self.encode_question(question_tokens)

@@ -16,7 +16,8 @@ from models.dmn_plus import DMNPlus, DMNPlusConfig
 class Family:
     """An architecture: its task, its source, and how a network is built from a configuration.
 
-    ``tolerance`` is the largest absolute difference allowed between eager torch and an exported graph, on every output.
+    ``tolerance`` is the largest absolute difference allowed between eager torch and an exported graph, on
+    every output.
     """
 
     name: str

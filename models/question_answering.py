@@ -10,16 +10,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from models.checkpoint import Checkpoint
-from models.data.stories import EncodedStories, Example, StoryBatch, texts_of
-from models.dmn_plus import DMNPlusOutput
+from models.data.stories import EncodedStories, Example, StoryBatch, task_order, texts_of
+from models.dmn_plus import DMNPlusConfig, DMNPlusOutput
 from models.families import FAMILIES
-from models.training import Evaluation
+from models.measuring import gold_recall, run
+from models.presets import options_from
+from models.recipe import Evaluation
 from server.contract.text import Vocabulary
 
 
@@ -27,13 +28,16 @@ from server.contract.text import Vocabulary
 class QuestionAnsweringOptions:
     """What is learnt from, and how.
 
-    ``gate_supervision`` weighs the cross-entropy between gates and supporting facts against the answer's (0 = answers
-    only, as in the paper); it is what lets a chain of look-ups be found at all (task 16) and makes the gates readable.
-    ``max_facts`` keeps the last facts of a training story, ``long_share`` of the epochs at the end see whole stories.
-    ``questions_an_epoch`` is drawn over tasks with weight ``floor`` + running training error, so that tasks which
-    click late are not starved by those long learnt; 0 takes every example once.
-    In the first ``warmup_epochs`` only ``warmup_tasks`` are drawn.
+    ``gate_supervision`` weighs the cross-entropy between gates and supporting facts against the answer's
+    (0 = answers only, as in the paper); it is what lets a chain of look-ups be found at all (task 16) and
+    makes the gates readable.
+    ``max_facts`` keeps the last facts of a training story, ``long_share`` of the epochs at the end see whole
+    stories.
+    ``questions_an_epoch`` is drawn over tasks with weight ``floor`` + running training error, so that tasks
+    which click late are not starved by those long learnt; 0 takes every example once.
+    In the first ``warmup_epochs`` only ``warmup_tasks`` are drawn, as far as the data has any of them.
     ``facts_a_batch`` and ``questions_a_batch`` bound a padded batch.
+    ``serve_max_facts`` and ``serve_max_words`` are the limits a bundle of this network will state.
     """
 
     gate_supervision: float = 0.0
@@ -51,7 +55,10 @@ class QuestionAnsweringOptions:
 
 @dataclass
 class QuestionAnsweringRecipe:
-    """Training of a question-answering network on encoded stories (a ``models.training.Recipe``)."""
+    """Training of a question-answering network on encoded stories (a ``models.recipe.Recipe``).
+
+    ``shape`` are fields of the family's configuration; vocabulary and answers are those of ``train``.
+    """
 
     family: str
     train: Sequence[Example]
@@ -62,17 +69,37 @@ class QuestionAnsweringRecipe:
     task_error: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Encode the examples.
+
+        Raises:
+            ValueError: a field of ``shape`` is wrong, or the stories are longer than the limits.
+        """
         self.vocabulary = build_vocabulary(self.train)
         self.answers = sorted({example.answer for example in self.train})
-        self.tasks = sorted({example.task for example in (*self.train, *self.valid)}, key=_natural)
+        self.tasks = sorted({example.task for example in (*self.train, *self.valid)}, key=task_order)
         sizes = {"vocabulary": len(self.vocabulary), "answers": len(self.answers)}
-        self.config = FAMILIES[self.family].config(**sizes, **self.shape)
+        self.config: DMNPlusConfig = options_from(
+            FAMILIES[self.family].config, "network", self.shape, **sizes
+        )
         short = [example.last_facts(self.options.max_facts) for example in self.train]
         self.short = self._encode(short)
         self.whole = self._encode(self.train) if self.options.long_share > 0 else self.short
         self.held_out = self._encode(self.valid)
         self.members = [np.flatnonzero(self.short.tasks == number) for number in range(len(self.tasks))]
         self.task_error = dict.fromkeys(self.tasks, 1.0)
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        words = int(max(self.short.lengths_S.max(), self.held_out.lengths_S.max()))
+        facts = max(len(example.story) for example in (*self.train, *self.valid))
+        longest = {"learning.serve_max_words": (words, self.options.serve_max_words, "sentence", "words")}
+        longest["learning.serve_max_facts"] = (facts, self.options.serve_max_facts, "story", "facts")
+        if self.config.sentence_encoder == "learned":
+            most = self.options.serve_max_words
+            longest["network.max_words"] = (most, self.config.max_words, "sentence of a request", "words")
+        for knob, (length, limit, thing, unit) in longest.items():
+            if length > limit:
+                raise ValueError(f"a {thing} has {length} {unit}, above {limit}: --set {knob}={length}")
 
     def _encode(self, examples: Sequence[Example]) -> EncodedStories:
         return EncodedStories(examples, self.vocabulary, self.answers, self.tasks)
@@ -87,7 +114,16 @@ class QuestionAnsweringRecipe:
         return FAMILIES[self.family].network(self.config)
 
     def batches(self, epoch: int, epochs: int, rng: np.random.Generator) -> tuple[int, Iterable[StoryBatch]]:
-        """Draw this epoch's questions and batch them by story length."""
+        """Draw this epoch's questions and batch them by story length.
+
+        Args:
+            epoch: from 0.
+            epochs: how many there will be.
+            rng: decides what is drawn, and the order of the batches.
+
+        Returns:
+            The number of questions, and their batches.
+        """
         whole = epoch >= epochs * (1 - self.options.long_share)
         indices = self._draw(epoch, rng)
         stories = self.whole if whole else self.short
@@ -98,19 +134,26 @@ class QuestionAnsweringRecipe:
         if not self.options.questions_an_epoch:
             return np.arange(len(self.short))
         weights = np.array([self.options.floor + self.task_error[task] for task in self.tasks])
-        if epoch < self.options.warmup_epochs:
-            weights *= [task in self.options.warmup_tasks for task in self.tasks]
+        weights *= [len(members) > 0 for members in self.members]
+        warming = weights * [task in self.options.warmup_tasks for task in self.tasks]
+        if epoch < self.options.warmup_epochs and warming.any():
+            weights = warming
         counts = rng.multinomial(self.options.questions_an_epoch, weights / weights.sum())
         return np.concatenate(
             [_draw_from(members, count, rng) for members, count in zip(self.members, counts, strict=True)]
         )
 
+    @property
+    def unseen_answers(self) -> list[str]:
+        """The answers of validation questions that no training question has: they can only count as wrong."""
+        return sorted({example.answer for example in self.valid}.difference(self.answers))
+
     def loss(self, network: nn.Module, batch: StoryBatch) -> tuple[Tensor, int]:
-        """Answer cross-entropy of the last hop plus weighted gate supervision."""
+        """Return the last hop's answer cross-entropy plus weighted gate supervision, and the batch size."""
         output: DMNPlusOutput = network(batch.story_BFT.to(self.device), batch.question_BQ.to(self.device))
         answer_B = batch.answer_B.to(self.device)
         logits_BA = output.hop_logits_BKA[:, -1]
-        loss = F.cross_entropy(logits_BA, answer_B)
+        loss = cross_entropy(logits_BA, answer_B)
         if self.options.gate_supervision > 0:
             loss = loss + self.options.gate_supervision * gate_loss(
                 output, batch.gate_target_BKF.to(self.device)
@@ -126,7 +169,7 @@ class QuestionAnsweringRecipe:
             self.task_error[name] = keep * self.task_error[name] + (1 - keep) * float(of_task.mean())
 
     def evaluate(self, network: nn.Module) -> Evaluation:
-        """Measure loss, error per task and how often the gold facts are on top, on whole validation stories."""
+        """Measure loss, error per task and gold facts on top, on whole validation stories."""
         results = run(network, self.held_out, self.config.hops, self.device)
         groups = {
             task: 100 * float(np.mean(results.wrong[self.held_out.tasks == number]))
@@ -161,11 +204,17 @@ class QuestionAnsweringRecipe:
 
     def state(self) -> dict[str, Any]:
         """Return the running error of each task, which decides the next epoch's draw."""
-        return {"task_error": self.task_error}
+        return {"task_error": dict(self.task_error)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back the running errors."""
         self.task_error = dict(state["task_error"])
+
+
+def _draw_from(members: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Take ``count`` of the members, none again before all have been taken."""
+    rounds = [rng.permutation(members) for _ in range(-(-count // max(1, len(members))))]
+    return np.concatenate(rounds)[:count] if rounds else members[:0]
 
 
 def build_vocabulary(examples: Iterable[Example]) -> Vocabulary:
@@ -175,57 +224,11 @@ def build_vocabulary(examples: Iterable[Example]) -> Vocabulary:
 
 
 def gate_loss(output: DMNPlusOutput, target_BKF: Tensor) -> Tensor:
-    """Cross-entropy between gates and supporting facts, a mean over the supervised hops."""
+    """Return the cross-entropy between gates and supporting facts, a mean over the supervised hops.
+
+    Args:
+        output: what the network returned.
+        target_BKF: float32, rows sum to one, or to zero where a hop is not supervised.
+    """
     supervised = (target_BKF.sum(dim=-1) > 0).sum().clamp(min=1)
     return -(target_BKF * output.log_gate_BKF).sum() / supervised
-
-
-@dataclass(frozen=True)
-class Results:
-    """Per example: loss, whether the answer was wrong, and the gates ``[K, F]`` without padding."""
-
-    loss: NDArray[np.float64]
-    wrong: NDArray[np.bool_]
-    gates: list[NDArray[np.float32]]
-
-
-@torch.no_grad()
-def run(network: nn.Module, stories: EncodedStories, hops: int, device: str = "cpu") -> Results:
-    """Run a network over all stories."""
-    network.eval()
-    loss = np.zeros(len(stories))
-    wrong = np.zeros(len(stories), dtype=np.bool_)
-    gates: list[NDArray[np.float32]] = [np.zeros((0, 0), np.float32)] * len(stories)
-    everything = np.arange(len(stories))
-    for batch in stories.batches(everything, hops, 8192, 512, np.random.default_rng(0)):
-        output: DMNPlusOutput = network(batch.story_BFT.to(device), batch.question_BQ.to(device))
-        log_p_BA = output.hop_logits_BKA[:, -1].log_softmax(dim=-1).cpu()
-        known_B = batch.answer_B.clamp(min=0)
-        loss[batch.indices] = -log_p_BA.gather(1, known_B.unsqueeze(1)).squeeze(1).numpy()
-        wrong[batch.indices] = (log_p_BA.argmax(dim=-1) != batch.answer_B).numpy()
-        for row, index in enumerate(batch.indices):
-            gates[index] = output.gate_BKF[row, :, : stories.sizes[index]].cpu().numpy()
-    return Results(loss, wrong, gates)
-
-
-def gold_recall(gates: Sequence[NDArray[np.float32]], supports: Sequence[Sequence[int]]) -> float | None:
-    """Return in percent how many gold facts are among the top gates, or None without gold facts.
-
-    With ``n`` gold facts, a fact counts when its largest gate over the hops is among the story's ``n`` largest.
-    The mean is over examples.
-    """
-    shares = []
-    for gate_KF, gold in zip(gates, supports, strict=True):
-        if gold:
-            top = np.argsort(-gate_KF.max(axis=0), kind="stable")[: len(set(gold))]
-            shares.append(len(set(top.tolist()) & set(gold)) / len(set(gold)))
-    return 100 * float(np.mean(shares)) if shares else None
-
-
-def _draw_from(members: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    rounds = [rng.permutation(members) for _ in range(-(-count // len(members)))]
-    return np.concatenate(rounds)[:count] if rounds else members[:0]
-
-
-def _natural(task: str) -> tuple[int, str]:
-    return (int(task), "") if task.isdigit() else (0, task)

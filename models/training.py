@@ -1,35 +1,37 @@
-"""The training loop of every family: starts, epochs, early stopping, checkpoints that resume, a log and a plot.
+"""The training loop of every family: starts, epochs, early stopping, and state to resume from.
 
-A family brings a ``Recipe`` (network, batches, loss, evaluation); everything around it is here. A run folder holds
-``log.csv``, ``state.pt`` (to resume), ``best.pt`` (the checkpoint) and ``training.png``.
+A family brings a ``Recipe`` (network, batches, loss, evaluation); everything around it is here, and what a
+run leaves behind is in ``models.run_folder``.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import nn
 
-from models.checkpoint import Checkpoint, save_atomically, save_checkpoint
+from models.checkpoint import load_checkpoint, save_atomically, save_checkpoint
+from models.recipe import Evaluation, Recipe
+from models.run_folder import RunFolder, differences
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """How long and how fast to learn.
 
+    ``learning_rate`` is reached linearly over ``warmup_steps`` and falls along half a cosine to
+    ``final_learning_rate``; ``clip`` bounds the norm of the gradient, ``weight_decay`` is decoupled (AdamW).
     ``patience`` is the number of epochs without a lower validation loss after which a start ends (0 = never).
-    ``starts`` different seeds are tried, the best by validation wins; a start whose validation error is at most
-    ``good_enough`` ends the search. A start also ends once its validation loss is at most ``target_loss``.
-    ``weight_decay`` is decoupled (AdamW).
+    ``starts`` different seeds are tried, from ``seed`` on, and the best by validation loss wins; once its
+    validation error (percent) is at most ``good_enough``, no further start begins. A start also ends once its
+    validation loss is at most ``target_loss``. ``device`` is ``cpu``, ``cuda`` or ``cuda:1``.
     """
 
     epochs: int = 20
@@ -45,47 +47,21 @@ class TrainingOptions:
     seed: int = 1
     device: str = "cpu"
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One look at the validation data: ``loss`` decides, ``error`` (percent) and ``groups`` (percent each) inform."""
-
-    loss: float
-    error: float
-    groups: dict[str, float] = field(default_factory=dict)
-    extra: dict[str, float] = field(default_factory=dict)
-
-
-class Recipe(Protocol):
-    """What a family brings to the loop."""
-
-    def network(self) -> nn.Module:
-        """Build a freshly initialised network; the random seed is already set."""
-        ...
-
-    def batches(self, epoch: int, epochs: int, rng: np.random.Generator) -> tuple[int, Iterable[Any]]:
-        """Return the number of examples of this epoch and its batches."""
-        ...
-
-    def loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, int]:
-        """Return the mean loss of a batch and its number of examples."""
-        ...
-
-    def evaluate(self, network: nn.Module) -> Evaluation:
-        """Measure on the validation data."""
-        ...
-
-    def checkpoint(self, network: nn.Module, training: dict[str, Any], metrics: dict[str, Any]) -> Checkpoint:
-        """Describe the trained network."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs besides network and optimiser (plain values)."""
-        ...
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take back what ``state`` returned."""
-        ...
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with, a device that is not there included."""
+        for name, least in {"epochs": 1, "starts": 1, "patience": 0, "warmup_steps": 0, "seed": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        kind, colon, number = self.device.partition(":")
+        if kind not in ("cpu", "cuda") or (colon and not number.isdecimal()):
+            raise ValueError(f"device must be cpu, cuda or cuda:NUMBER, got {self.device!r}")
+        if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+            raise ValueError(
+                f"device {self.device!r} is not there: torch sees {torch.cuda.device_count()} GPUs"
+            )
 
 
 @dataclass
@@ -100,8 +76,15 @@ class Position:
     seconds: float = 0.0
 
 
+class TrainingStopped(Exception):
+    """Training cannot begin or go on; the message is meant for the user."""
+
+
 class Trainer:
-    """Runs a recipe in a run folder. Calling ``fit`` again after a kill goes on at the last finished epoch."""
+    """Runs a recipe in a run folder. Calling ``fit`` again after a kill goes on at the last finished epoch.
+
+    On the CPU a resumed run is the uninterrupted one, bit for bit.
+    """
 
     def __init__(
         self,
@@ -113,22 +96,29 @@ class Trainer:
     ) -> None:
         self.recipe = recipe
         self.options = options
-        self.folder = folder
+        self.folder = RunFolder(folder)
         self.provenance = provenance
         self.quiet = quiet
+        self.fresh = recipe.state()
         self.best_loss = math.inf
         self.best_error = math.inf
 
     def fit(self) -> Path:
-        """Train all starts and return the path of the best checkpoint."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Train all starts and return the path of the best checkpoint.
+
+        Raises:
+            TrainingStopped: the folder holds another run, or the loss is no longer a number.
+        """
         position, state = self._load_state()
         with _progress(self.quiet) as progress:
-            while position.start < self.options.starts and self.best_error > self.options.good_enough:
+            while state is not None or self._wants(position.start):
                 self._fit_start(position, state, progress)
                 position, state = Position(start=position.start + 1, seconds=position.seconds), None
-        plot_log(self.folder / "log.csv", self.folder / "training.png")
-        return self.folder / "best.pt"
+        self.folder.draw()
+        return self.folder.best
+
+    def _wants(self, start: int) -> bool:
+        return start < self.options.starts and self.best_error > self.options.good_enough
 
     def _fit_start(self, at: Position, state: dict[str, Any] | None, progress: Progress) -> None:
         seed = self.options.seed + at.start
@@ -137,25 +127,33 @@ class Trainer:
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay
         )
+        self.recipe.restore(self.fresh if state is None else state["recipe"])
         if state is not None:
             network.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
             torch.set_rng_state(state["rng"])
-            self.recipe.restore(state["recipe"])
         while not self._is_over(at):
             began = time.monotonic()
             rng = np.random.default_rng([seed, at.epoch])
             train_loss = self._epoch(network, optimiser, at, rng, progress)
             evaluation = self.recipe.evaluate(network)
-            at.seconds += time.monotonic() - began
+            if not (math.isfinite(train_loss) and math.isfinite(evaluation.loss)):
+                raise TrainingStopped(
+                    f"the loss is no longer a number in epoch {at.epoch + 1} of start {at.start + 1}; "
+                    "a smaller training.learning_rate or training.clip may help"
+                )
+            seconds = time.monotonic() - began
+            at.seconds += seconds
             at.epoch += 1
             at.stale = 0 if evaluation.loss < at.own_best else at.stale + 1
             at.own_best = min(at.own_best, evaluation.loss)
             self._log(at, train_loss, evaluation)
             if evaluation.loss < self.best_loss:
                 self._keep(network, at, evaluation)
-            progress.console.print(_line(at, self.options.epochs, train_loss, evaluation), highlight=False)
             self._save_state(at, network, optimiser)
+            if not self.quiet:
+                line = _line(at, self.options.epochs, train_loss, evaluation, seconds)
+                progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _is_over(self, at: Position) -> bool:
         out_of_patience = 0 < self.options.patience <= at.stale
@@ -179,7 +177,7 @@ class Trainer:
                 group["lr"] = learning_rate(self.options, at.step, share)
             loss, count = self.recipe.loss(network, batch)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             nn.utils.clip_grad_norm_(network.parameters(), self.options.clip)
             optimiser.step()
             at.step += 1
@@ -197,7 +195,7 @@ class Trainer:
             "seconds": round(at.seconds),
         }
         metrics = {"validation": {**asdict(evaluation)}}
-        save_checkpoint(self.recipe.checkpoint(network, training, metrics), self.folder / "best.pt")
+        save_checkpoint(self.recipe.checkpoint(network, training, metrics), self.folder.best)
 
     def _save_state(self, at: Position, network: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         content = {
@@ -209,27 +207,35 @@ class Trainer:
             "rng": torch.get_rng_state(),
             "recipe": self.recipe.state(),
         }
-        save_atomically(content, self.folder / "state.pt")
+        save_atomically(content, self.folder.state)
 
     def _load_state(self) -> tuple[Position, dict[str, Any] | None]:
-        path = self.folder / "state.pt"
-        if not path.exists():
+        self._refuse_another_run()
+        if not self.folder.state.exists():
+            self.folder.drop_rows_after(0, 0)
             return Position(), None
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(self.folder.state, map_location="cpu", weights_only=True)
         self.best_loss, self.best_error = state["best_loss"], state["best_error"]
-        return Position(**state["position"]), state
+        position = Position(**state["position"])
+        self.folder.drop_rows_after(position.start + 1, position.epoch)
+        return position, state
+
+    def _refuse_another_run(self) -> None:
+        if not self.folder.best.exists():
+            return
+        planned = self.recipe.checkpoint(self.recipe.network(), self.provenance, {})
+        changed = differences(load_checkpoint(self.folder.best), planned)
+        if changed:
+            raise TrainingStopped(
+                f"{self.folder.path} holds another run: {'; '.join(changed)}. "
+                "Choose another folder with --run, or remove this one to begin anew"
+            )
 
     def _log(self, at: Position, train_loss: float, evaluation: Evaluation) -> None:
-        path = self.folder / "log.csv"
         row: dict[str, Any] = {"start": at.start + 1, "epoch": at.epoch, "seconds": at.seconds}
         row |= {"train_loss": train_loss, "valid_loss": evaluation.loss, "valid_error": evaluation.error}
         row |= evaluation.extra | {f"error {name}": value for name, value in evaluation.groups.items()}
-        fresh = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as log:
-            writer = csv.DictWriter(log, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow({name: round(value, 5) for name, value in row.items()})
+        self.folder.add_row({name: round(value, 5) for name, value in row.items()})
 
 
 def learning_rate(options: TrainingOptions, step: int, share: float) -> float:
@@ -237,28 +243,6 @@ def learning_rate(options: TrainingOptions, step: int, share: float) -> float:
     low, high = options.final_learning_rate, options.learning_rate
     cosine = low + (high - low) * 0.5 * (1 + math.cos(math.pi * share))
     return min(1.0, (step + 1) / max(1, options.warmup_steps)) * cosine
-
-
-def plot_log(log: Path, picture: Path) -> None:
-    """Draw the losses and the validation error of a run's log over the epochs."""
-    from matplotlib.figure import Figure
-
-    with log.open(encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for start in dict.fromkeys(row["start"] for row in rows):
-        own = [row for row in rows if row["start"] == start]
-        epochs = [int(row["epoch"]) for row in own]
-        left.plot(epochs, [float(row["train_loss"]) for row in own], label=f"start {start}: training")
-        left.plot(epochs, [float(row["valid_loss"]) for row in own], "--", label=f"start {start}: validation")
-        right.plot(epochs, [float(row["valid_error"]) for row in own], label=f"start {start}")
-    left.set(xlabel="epoch", ylabel="loss", yscale="log")
-    right.set(xlabel="epoch", ylabel="validation error, %")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(picture, dpi=120)
 
 
 def _progress(quiet: bool) -> Progress:
@@ -272,11 +256,17 @@ def _progress(quiet: bool) -> Progress:
     )
 
 
-def _line(at: Position, epochs: int, train_loss: float, evaluation: Evaluation) -> str:
-    per_epoch = at.seconds / (at.start * epochs + at.epoch)
+def _line(at: Position, epochs: int, train_loss: float, evaluation: Evaluation, seconds: float) -> str:
+    """Say where a start stands; the time left assumes that its other epochs take as long as this one did."""
     worst = sorted(evaluation.groups.items(), key=lambda pair: -pair[1])[:8]
     groups = "  ".join(f"{name}: {value:.1f}" for name, value in worst if value > 0)
     return (
-        f"start {at.start + 1} epoch {at.epoch}/{epochs}  loss {train_loss:.4f}  valid {evaluation.loss:.4f}  "
-        f"error {evaluation.error:.2f} % ({groups})  {at.seconds:.0f} s, {per_epoch * (epochs - at.epoch):.0f} s left"
+        f"start {at.start + 1} epoch {at.epoch}/{epochs}  loss {train_loss:.4f}  "
+        f"valid {evaluation.loss:.4f}  error {evaluation.error:.2f} %{f' ({groups})' if groups else ''}  "
+        f"{_clock(at.seconds)} gone, {_clock(seconds * (epochs - at.epoch))} left"
     )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

@@ -1,7 +1,8 @@
-"""The twenty bAbI tasks (Weston et al. 2015, arXiv 1502.05698), release v1.2, English, 10,000 questions a task.
+"""The twenty bAbI tasks (Weston et al. 2015, arXiv 1502.05698): release v1.2, English, 10,000 questions each.
 
-The published split ``en-valid-10k`` (whole stories held out for validation) is used as it is. Where its training file of
-task 3 is missing, generated stories in the release's wording stand in, and ``Babi.notes`` says so.
+The published split ``en-valid-10k`` (whole stories held out for validation) is used as it is. Where its
+training file of task 3 is missing, generated stories in the release's wording stand in, and ``Babi.notes``
+says so.
 """
 
 from __future__ import annotations
@@ -57,18 +58,22 @@ class Babi:
 
 
 def load_babi(folder: Path, tasks: Sequence[int]) -> Babi:
-    """Read training and validation examples of ``tasks`` from the folder ``babi`` of the data sets."""
+    """Read training and validation examples of ``tasks`` from the folder ``babi`` of the data sets.
+
+    Raises:
+        FileNotFoundError: a file of the data set is not there.
+    """
     notes: tuple[str, ...] = ()
     train: list[Example] = []
     valid: list[Example] = []
     for task in tasks:
-        path = _path(folder, task, "train")
-        held_out = read_task(folder, task, "valid")
-        if path is None:
+        stand_in = folder / "supplement" / "qa3_generated_train.txt.gz"
+        if task == 3 and _path(folder, task, "train") is None and stand_in.exists():
             notes = (STAND_IN_NOTE,)
-            path = folder / "supplement" / "qa3_generated_train.txt.gz"
-        train += parse(_lines(path), str(task))
-        valid += held_out
+            train += parse(_lines(stand_in), str(task))
+        else:
+            train += read_task(folder, task, "train")
+        valid += read_task(folder, task, "valid")
     return Babi(train, valid, notes)
 
 
@@ -100,7 +105,7 @@ def parse(lines: Sequence[str], task: str) -> list[Example]:
     examples = []
     story: list[str] = []
     position: dict[int, int] = {}
-    for line in lines:
+    for line in filter(str.strip, lines):
         number, text = line.split(" ", 1)
         if number == "1":
             story, position = [], {}

@@ -17,7 +17,7 @@ THINGS = ("lamp", "map", "violin")
 def sample_stories(stories: int, seed: int, facts: int = 8) -> list[Example]:
     """Write ``stories`` stories of ``facts`` sentences with up to two questions each.
 
-    "Where is Ada?" rests on her last move, "Where is the lamp?" on who took it last and that person's last move.
+    "Where is Ada?" rests on her last move, "Where is the lamp?" on who took it and that person's last move.
     """
     rng = np.random.default_rng(seed)
     examples: list[Example] = []

@@ -1,18 +1,15 @@
 """Stories, questions and answers as training examples, and as padded batches of token ids.
 
-Used by every question-answering family. ``models.data.babi`` reads the bAbI tasks into this form, ``read_jsonl``
-a user's own stories.
+Used by every question-answering family. ``models.data.babi`` reads the bAbI tasks into this form,
+``models.data.json_lines`` a user's own stories.
 
 Legend: B batch, F facts, T tokens of a fact, Q tokens of the question, K hops.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -54,42 +51,6 @@ class Example:
         return Example(self.story[gone:], self.question, self.answer, supports, self.task)
 
 
-def read_jsonl(path: Path) -> list[Example]:
-    """Read one example a line: ``{"story": [...], "question": ..., "answer": ..., "supports": [0, 2], "task": ...}``.
-
-    ``supports`` (indices from 0) and ``task`` are optional.
-
-    Raises:
-        ValueError: a line is not of this form; the message gives its number.
-    """
-    examples = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                examples.append(_example(json.loads(line)))
-            except (KeyError, TypeError, ValueError) as error:
-                reason = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-                raise ValueError(f"{path.name}, line {number}: {reason}") from error
-    if not examples:
-        raise ValueError(f"{path.name} holds no examples")
-    return examples
-
-
-def _example(record: dict[str, Any]) -> Example:
-    story = record["story"]
-    if not isinstance(story, list) or not all(isinstance(fact, str) for fact in story):
-        raise ValueError("story must be a list of sentences")
-    return Example(
-        story=tuple(story),
-        question=str(record["question"]),
-        answer=str(record["answer"]),
-        supports=tuple(int(index) for index in record.get("supports", ())),
-        task=str(record.get("task", "stories")),
-    )
-
-
 def texts_of(examples: Iterable[Example]) -> Iterator[str]:
     """Yield every distinct fact and question, the texts a vocabulary is built from."""
     seen: set[str] = set()
@@ -105,18 +66,29 @@ def split_by_story(
 ) -> tuple[list[Example], list[Example]]:
     """Split into training and validation examples so that no story is in both.
 
-    Questions belong to one story when one's facts are the beginning of the other's, which is recognised by the first fact
-    of a run of growing stories. ``share`` of the stories, at least one, goes to validation.
+    Questions belong to one story when their facts are the same, wherever they stand, or when they follow one
+    another and the facts of one are the beginning of the other's. ``share`` of the stories, at least one,
+    goes to validation.
+
+    Raises:
+        ValueError: there is only one story.
     """
     groups: list[list[Example]] = []
+    group_of: dict[tuple[str, ...], list[Example]] = {}
+    previous: tuple[str, ...] = ()
     for example in examples:
-        previous = groups[-1][-1].story if groups else None
-        if previous is not None and example.story[: len(previous)] == previous:
-            groups[-1].append(example)
-        else:
-            groups.append([example])
+        common = min(len(previous), len(example.story))
+        group = group_of.get(example.story)
+        if group is None and common and example.story[:common] == previous[:common]:
+            group = group_of[previous]
+        if group is None:
+            group = []
+            groups.append(group)
+        group.append(example)
+        group_of[example.story] = group
+        previous = example.story
     if len(groups) < 2:
-        raise ValueError("a validation split needs at least two stories")
+        raise ValueError("a validation split needs at least two stories; there is one (give --valid FILE)")
     order = np.random.default_rng(seed).permutation(len(groups))
     held_out = set(order[: max(1, round(share * len(groups)))].tolist())
     training = [example for i, group in enumerate(groups) if i not in held_out for example in group]
@@ -124,9 +96,18 @@ def split_by_story(
     return training, validation
 
 
+def task_order(task: str) -> tuple[int, str]:
+    """Sort key of task names: words by the alphabet, then numbers by size."""
+    return (int(task), "") if task.isdecimal() else (0, task)
+
+
 @dataclass(frozen=True)
 class StoryBatch:
-    """A padded batch. ``gate_target_BKF`` rows sum to one, or are all zero where a hop is not supervised."""
+    """A padded batch.
+
+    ``gate_target_BKF`` (float32) rows sum to one, or are all zero where a hop is not supervised; the other
+    tensors are int64. ``indices`` are the places of the examples among all of them.
+    """
 
     story_BFT: Tensor
     question_BQ: Tensor
@@ -146,7 +127,7 @@ class EncodedStories:
         answers: Sequence[str],
         tasks: Sequence[str],
     ) -> None:
-        """Encode ``examples``; an answer that is not in ``answers`` becomes -1, which never counts as right."""
+        """Encode ``examples``; an answer that is not in ``answers`` becomes -1 and never counts as right."""
         numbers: dict[str, int] = {}
         self.stories = [
             np.array([numbers.setdefault(fact, len(numbers)) for fact in example.story])
@@ -196,7 +177,11 @@ class EncodedStories:
         max_questions: int,
         rng: np.random.Generator,
     ) -> Iterator[StoryBatch]:
-        """Yield batches of similar story length, in random order; padded facts stay below ``max_facts`` a batch."""
+        """Yield batches of similar story length, in random order.
+
+        A batch has at most ``max_questions`` questions and, padding included, ``max_facts`` facts; a story
+        longer than that is a batch of its own.
+        """
         jittered = self.sizes[indices] * rng.uniform(0.9, 1.1, len(indices))
         ordered = indices[np.argsort(jittered, kind="stable")]
         cuts, start = [], 0
