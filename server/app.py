@@ -93,5 +93,7 @@ def open_repository(settings: Settings) -> Repository:
         max_batch_cost=settings.max_batch_cost,
         max_queue_cost=settings.max_queue_cost,
         max_attention_weights=settings.max_attention_weights,
+        executor_stall_s=settings.executor_stall_s,
+        warm_up=settings.warm_up,
     )
     return Repository(settings.model_repository, options, settings.models)

@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         description="Where the graphs run; cuda refuses to fall back to the CPU, auto reports its choice.",
     )
     executors: int = Field(1, ge=1, le=64, description="Executor threads for each model, one session each.")
+    executor_stall_s: float = Field(
+        60.0, gt=0, description="A run that takes longer has lost its executor, which is replaced."
+    )
+    warm_up: bool = Field(True, description="Run a few sizes up to a model's limits before it is ready.")
     max_batch_size: int = Field(32, ge=1, le=4096, description="Most requests that run as one batch.")
     max_batch_cost: int = Field(
         8_192, ge=1, description="Most padded cells (facts x words) in one batch of several requests."

@@ -7,6 +7,7 @@ a batch is what waits at the moment an executor is free.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,19 +15,35 @@ from math import prod
 
 from server.contract.manifest import Signature
 from server.contract.tensors import Arrays, sizes_of
-from server.errors import DeadlineExceeded, EngramError, InvalidRequest, Overloaded, ShuttingDown
+from server.errors import (
+    DeadlineExceeded,
+    EngramError,
+    ExecutorLost,
+    InvalidRequest,
+    Overloaded,
+    ShuttingDown,
+)
 from server.runtime.batching import ServiceRate, choose
 from server.runtime.executor import Entry, Executor, Outcome, Run
 from server.runtime.options import RuntimeOptions
 from server.runtime.session import Session
 from server.runtime.statistics import Statistics
 
+logger = logging.getLogger(__name__)
+
 MIN_COST = 64
 """Cells that the smallest request counts for in the queue: its run and its memory have a price too."""
 
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 30.0
+"""How long to wait before trying again to replace a lost executor; the wait doubles."""
+
 
 class Batcher:
-    """The queue of one model and its executors. Construct it on the event loop; it owns the sessions."""
+    """The queue of one model and its executors. Construct it on the event loop; it owns the sessions.
+
+    An executor that is lost is replaced by one with a session from ``renew``, which is called on a thread
+    until it gives one; requests wait meanwhile.
+    """
 
     def __init__(
         self,
@@ -34,7 +51,9 @@ class Batcher:
         signature: Signature,
         options: RuntimeOptions,
         clock: Callable[[], float] = time.monotonic,
+        *,
         statistics: Statistics | None = None,
+        renew: Callable[[], Session] | None = None,
     ) -> None:
         self._statistics = statistics or Statistics()
         self._loop = asyncio.get_running_loop()
@@ -42,15 +61,16 @@ class Batcher:
         self._options = options
         self._clock = clock
         self._largest = max(signature.inputs, key=lambda spec: len(spec.dims)).name
-        self._executors = [
-            Executor(session, signature, self._loop, self._done, clock) for session in sessions
-        ]
+        self._executors = [self._executor(session) for session in sessions]
         self._idle = list(self._executors)
+        self._renew = renew
+        self._renewals: set[asyncio.Task[None]] = set()
         self._waiting: OrderedDict[int, Entry] = OrderedDict()
         self._waiting_cost = 0
         self._rate = ServiceRate()
         self._dispatching = False
         self._refusing = False
+        self._closed = False
         self._quiet = asyncio.Event()
         self._quiet.set()
 
@@ -77,6 +97,11 @@ class Batcher:
                 entry.timer.cancel()
             self._withdraw(entry)
 
+    @property
+    def executors(self) -> int:
+        """How many executors live."""
+        return len(self._executors)
+
     async def drain(self) -> None:
         """Refuse new requests and wait until the accepted ones are answered."""
         self._refusing = True
@@ -84,9 +109,11 @@ class Batcher:
 
     async def close(self) -> None:
         """Refuse new and waiting requests, let running ones finish, end the threads, close the sessions."""
-        self._refusing = True
+        self._refusing = self._closed = True
         for entry in list(self._waiting.values()):
             self._refuse(entry, ShuttingDown("the server is shutting down"))
+        for renewal in self._renewals:
+            renewal.cancel()
         for executor in self._executors:
             executor.stop()
         for executor in self._executors:
@@ -120,7 +147,7 @@ class Batcher:
     def _check_room(self, cost: int) -> None:
         limit = self._options.max_queue_cost
         if self._waiting and self._waiting_cost + cost > limit:
-            retry_after_s = self._rate.seconds_for(self._waiting_cost) / len(self._executors)
+            retry_after_s = self._rate.seconds_for(self._waiting_cost) / max(1, len(self._executors))
             raise Overloaded(
                 f"{len(self._waiting)} requests of {self._waiting_cost} cells wait for this model, "
                 f"it queues {limit} cells (ENGRAM_MAX_QUEUE_COST)",
@@ -165,6 +192,46 @@ class Batcher:
                 entry.future.set_result(outcome)
             else:
                 entry.future.set_exception(outcome)
+
+    def _lost(self, executor: Executor, batch: list[Entry], why: str) -> None:
+        """Answer the batch of a lost executor and put another in its place."""
+        logger.error("an executor is lost: %s", why)
+        self._executors.remove(executor)
+        if executor in self._idle:
+            self._idle.remove(executor)
+        for entry in batch:
+            self._refuse(entry, ExecutorLost("the executor of this request was lost; ask again"))
+        if self._renew is not None and not self._closed:
+            renewal = self._loop.create_task(self._replace(self._renew))
+            self._renewals.add(renewal)
+            renewal.add_done_callback(self._renewals.discard)
+        self._note_quiet()
+
+    async def _replace(self, renew: Callable[[], Session]) -> None:
+        wait_s = FIRST_RETRY_S
+        while True:
+            try:
+                executor = self._executor(await asyncio.to_thread(renew))
+                break
+            except Exception:
+                logger.exception("no new executor, trying again in %g s", wait_s)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_RETRY_S)
+        logger.info("a new executor takes the place of the lost one")
+        self._executors.append(executor)
+        self._idle.append(executor)
+        self._dispatch()
+
+    def _executor(self, session: Session) -> Executor:
+        return Executor(
+            session,
+            self._signature,
+            self._loop,
+            done=self._done,
+            lost=self._lost,
+            stall_s=self._options.executor_stall_s,
+            clock=self._clock,
+        )
 
     def _expire(self, entry: Entry) -> None:
         self._refuse(entry, _too_late(entry, self._clock()))

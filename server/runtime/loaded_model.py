@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from server.contract.bundle import Bundle
+from server.contract.bundle import Bundle, Probes
 from server.contract.tensors import Array, Arrays
 from server.errors import BundleError, EngramError, ModelNotReady
 from server.runtime.batcher import Batcher
@@ -19,6 +19,7 @@ from server.runtime.options import RuntimeOptions
 from server.runtime.rows import check_batch, cut, stack, together
 from server.runtime.session import OpenSession, Session, open_session
 from server.runtime.statistics import Statistics
+from server.runtime.warm_up import warm_up
 from server.tasks import TASKS, Task
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,11 @@ class LoadedModel:
         else:
             assert self.bundle is not None
             self._batcher = Batcher(
-                sessions, self.bundle.manifest.signature, self.options, statistics=self.statistics
+                sessions,
+                self.bundle.manifest.signature,
+                self.options,
+                statistics=self.statistics,
+                renew=self._renew,
             )
             self.state = "ready"
             logger.info("%s:%d is ready: %s on %s", self.name, self.version, self.runtime, self.device)
@@ -176,11 +181,28 @@ class LoadedModel:
         sessions: list[Session] = []
         try:
             for _ in range(self.options.executors):
-                sessions.append(self._open_session(bundle, self.options.runtime, self.options.device))
-                replay(sessions[-1], manifest.signature, probes)
+                sessions.append(self._open_verified(bundle, probes))  # noqa: PERF401 - those open get closed
         except BaseException:
             for session in sessions:
                 session.close()
             raise
         self.runtime, self.device = sessions[0].runtime, sessions[0].device
         return sessions
+
+    def _open_verified(self, bundle: Bundle, probes: Probes) -> Session:
+        """Open a session that has passed the golden probes and is warm."""
+        manifest = bundle.manifest
+        session = self._open_session(bundle, self.options.runtime, self.options.device)
+        try:
+            replay(session, manifest.signature, probes)
+            if self.options.warm_up:
+                warm_up(session, manifest.signature, manifest.limits, probes.inputs[0], self.options)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _renew(self) -> Session:
+        """Open a session in place of one that was lost with its executor."""
+        assert self.bundle is not None
+        return self._open_verified(self.bundle, self.bundle.probes())

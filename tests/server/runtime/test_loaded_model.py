@@ -65,7 +65,7 @@ async def test_every_executor_has_a_session_that_passed_the_probes(folder):
         sessions.append(FakeSession())
         return sessions[-1]
 
-    model = LoadedModel(folder, 1, RuntimeOptions(executors=3), open_session)
+    model = LoadedModel(folder, 1, RuntimeOptions(executors=3, warm_up=False), open_session)
     await model.load()
     assert [session.batches for session in sessions] == [[1, 1, 2]] * 3
     await model.close()
