@@ -36,7 +36,7 @@ class TorchScriptSession:
         """Run a batch and return the named outputs."""
         try:
             with self._torch.inference_mode():
-                tensors = [self._torch.from_numpy(inputs[name]).to(self.device) for name in self._inputs]
+                tensors = [self._torch.tensor(inputs[name], device=self.device) for name in self._inputs]
                 values = dict(zip(self._outputs, self._module(*tensors), strict=True))
                 return {name: values[name].cpu().numpy() for name in outputs}
         except Exception as error:

@@ -1,0 +1,1 @@
+"""From a checkpoint to a verified bundle, and what can be asked of a bundle without a server."""

@@ -1,0 +1,224 @@
+"""``python -m export``: make a bundle of a checkpoint; measure, verify or inspect a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import torch
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from export.evaluation import as_record, evaluate_bundle
+from export.parity import ParityError
+from export.report import (
+    certificate_table,
+    facts_of,
+    files_table,
+    print_results,
+    progress_bars,
+    signature_table,
+)
+from export.verification import RUNTIMES, open_bundle, open_verified, verify
+from export.writing import CHECKPOINT, Label, write_bundle, write_manifest
+from models.__main__ import parse_tasks
+from models.checkpoint import load_checkpoint
+from models.data.sources import BABI_RECORD, held_out_examples
+from models.families import FAMILIES
+from server.contract.bundle import Bundle, read_manifest
+from server.contract.manifest import RuntimeName
+from server.errors import EngramError
+
+DEFAULT_REPOSITORY = Path("model_repository")
+
+
+class BundleByDefault(TyperGroup):
+    """Reads ``python -m export RUN`` as ``python -m export bundle RUN``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command ``bundle`` first where no command is named."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["bundle", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=BundleByDefault,
+    help="Make a verified bundle of a checkpoint; measure, verify or inspect a bundle.\n\n"
+    "`python -m export RUN` is short for `python -m export bundle RUN`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+BundleFolder = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle, such as model_repository/dmn-plus-babi.")
+]
+
+
+@app.command()
+def bundle(
+    run: Annotated[Path, typer.Argument(help="A run folder that holds best.pt, or a checkpoint.")],
+    *,
+    name: Annotated[str, typer.Option(help="Name of the model; the run folder's, if not given.")] = "",
+    repository: Annotated[Path, typer.Option(help="Where the bundle's folder goes.")] = DEFAULT_REPOSITORY,
+    description: Annotated[str, typer.Option(help="One sentence for people.")] = "",
+    default: Annotated[bool, typer.Option("--default", help="Answer requests that name no model.")] = False,
+    language: Annotated[list[str] | None, typer.Option(help="Language of the texts, such as `en`.")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="JSON file of what was measured elsewhere.")] = None,
+    torchscript: Annotated[bool, typer.Option(help="Also write TorchScript.")] = True,
+    keep_checkpoint: Annotated[bool, typer.Option(help="Keep the checkpoint, for `rebuild`.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle of this name.")] = False,
+) -> None:
+    """Export a checkpoint as ONNX and TorchScript, compare both with eager torch, and write the bundle.
+
+    When a form differs from the network, nothing is written. The folder is also one that Triton serves.
+
+        python -m export runs/dmn_plus-tiny
+
+        python -m export runs/babi --name dmn-plus-babi --default --language en
+    """
+    path = run / "best.pt" if run.is_dir() else run
+    with _told():
+        label = Label(
+            name or (run if run.is_dir() else run.parent).resolve().name.replace("_", "-"),
+            description,
+            default,
+            tuple(language or ()),
+            json.loads(metrics.read_text()) if metrics else {},
+        )
+        _write(path, repository, label, torchscript=torchscript, keep_checkpoint=keep_checkpoint, force=force)
+
+
+@app.command()
+def rebuild(
+    bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles that keep their checkpoint.")],
+) -> None:
+    """Export bundles anew from their own checkpoints; names, descriptions and metrics stay.
+
+    python -m export rebuild model_repository/*
+    """
+    for folder in bundles:
+        with _told():
+            old = read_manifest(folder)
+            label = Label(old.name, old.description, old.default, old.languages, old.metrics)
+            has_torchscript = "torchscript" in old.graphs
+            _write(
+                folder / CHECKPOINT, folder.resolve().parent, label, torchscript=has_torchscript, force=True
+            )
+
+
+@app.command()
+def evaluate(
+    folder: BundleFolder,
+    *,
+    data: Annotated[str, typer.Option(help="`babi`, `sample`, or a JSON-lines file.")] = "babi",
+    tasks: Annotated[str, typer.Option(help="bAbI tasks, as in `1,2,16-19`; empty means all.")] = "",
+    split: Annotated[str, typer.Option(help="`test` or `valid`.")] = "test",
+    runtime: Annotated[str, typer.Option(help="`onnx` or `torchscript`; the bundle's, if empty.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Keep the table in the bundle's manifest.")] = False,
+) -> None:
+    """Print the error and the gold-fact recall of each task, through the server's own task and session.
+
+    python -m export evaluate model_repository/dmn-plus-babi --tasks 1-3
+
+    python -m export evaluate model_repository/dmn-plus-babi --write
+
+    python -m export evaluate model_repository/mine --data my-test.jsonl --json
+    """
+    if split not in ("test", "valid"):
+        raise typer.BadParameter("--split is test or valid")
+    if runtime and runtime not in RUNTIMES:
+        raise typer.BadParameter(f"--runtime is {' or '.join(RUNTIMES)}")
+    with _told():
+        opened = open_bundle(folder)
+        examples = held_out_examples(data, parse_tasks(tasks), cast(Literal["valid", "test"], split))
+        session = open_verified(opened, cast(RuntimeName, runtime) or None)
+        with progress_bars(errors) as tell:
+            total = len(examples)
+            rows = evaluate_bundle(opened, session, examples, lambda done: tell("asking", done, total))
+        notes = opened.manifest.training.get("notes", [])
+        print_results(rows, notes, as_json, console)
+        if write:
+            source = {"babi": BABI_RECORD["name"], "sample": "Engram sample stories"}.get(
+                data, Path(data).name
+            )
+            record = {"data": source, "runtime": session.runtime, "date": _today(), **as_record(rows)}
+            _keep_metrics(opened, {split: record | ({"notes": notes} if notes else {})})
+
+
+@app.command(name="verify")
+def verify_command(folder: BundleFolder) -> None:
+    """Compare every checksum and replay the golden probes, as a server does before it answers."""
+    with _told():
+        opened = open_bundle(folder)
+        runtimes = verify(opened)
+        console.print(
+            f"{opened.manifest.name}:{opened.version} is whole: {len(opened.files())} checksums, "
+            f"{len(opened.probes().inputs)} probes on {' and '.join(runtimes)}"
+        )
+
+
+@app.command()
+def inspect(folder: BundleFolder) -> None:
+    """Print what a bundle is, takes, returns and weighs."""
+    with _told():
+        opened = open_bundle(folder)
+        for line in facts_of(opened):
+            console.print(line, highlight=False)
+        console.print(signature_table(opened), files_table(opened))
+        _print_certificate(opened)
+
+
+def _write(path: Path, repository: Path, label: Label, **options: Any) -> None:
+    checkpoint = load_checkpoint(path)
+    if not label.description:
+        title = FAMILIES[checkpoint.family].title
+        names = ", ".join(record["name"] for record in checkpoint.training.get("data", ()))
+        label = Label(
+            label.name, f"{title}, trained on {names}.", label.default, label.languages, label.metrics
+        )
+    with progress_bars(errors) as tell:
+        written = write_bundle(checkpoint, repository, label, tell, **options)
+    _print_certificate(written)
+    console.print(files_table(written))
+    console.print(f"wrote {repository / label.name}", highlight=False, soft_wrap=True)
+
+
+def _print_certificate(opened: Bundle) -> None:
+    if "parity" in opened.manifest.graphs:
+        console.print(certificate_table(json.loads(opened.read(opened.file("parity")))))
+
+
+def _keep_metrics(opened: Bundle, metrics: dict[str, Any]) -> None:
+    manifest = opened.manifest
+    write_manifest(opened.folder, manifest.model_copy(update={"metrics": manifest.metrics | metrics}))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let what can go wrong end the command with one plain line."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    try:
+        yield
+    except (ParityError, EngramError, ValueError, OSError) as error:
+        errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+if __name__ == "__main__":
+    app()
