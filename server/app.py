@@ -8,15 +8,21 @@ from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 
 from server import __version__
+from server.api.docs_page import docs_routes
 from server.api.error_handlers import install_error_handlers
 from server.api.exchange import ExchangeMiddleware
+from server.api.gate import Gate, public_paths
 from server.api.health import health_routes
 from server.api.lifecycle import Lifecycle, Stage
 from server.api.models import model_routes
+from server.api.open_inference.http_routes import open_inference_route
+from server.api.open_inference.services import Services
 from server.api.openapi import document
+from server.api.security import Keys
 from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
 from server.runtime.options import RuntimeOptions
 from server.runtime.repository import Repository
@@ -31,18 +37,19 @@ class EngramApp(FastAPI):
         self.settings = settings
         self.repository = repository
         self.lifecycle = Lifecycle()
+        self.keys = Keys.of(settings)
+        self.open_inference = Services.of(repository, self.lifecycle, self.keys, settings)
         super().__init__(
             title="Engram",
             version=__version__,
+            docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
             lifespan=self._life,
             telemetry={"tracing": False, "metrics": False, "logs": False},  # asking costs 13 us a request
         )
         self.router.routes[:0] = self._own_routes()  # first, so that a hot route is the first match
-        self.add_middleware(
-            ExchangeMiddleware, lifecycle=self.lifecycle, gzip_min_bytes=settings.gzip_min_bytes
-        )
+        self._add_layers()
         install_error_handlers(self)
 
     def openapi(self) -> dict[str, Any]:
@@ -59,15 +66,53 @@ class EngramApp(FastAPI):
             service = TaskService(task(), self.repository, self.settings, self.lifecycle)
             routes.append(Route(f"/v1/{name}", TaskEndpoint(service), methods=["POST"]))
             routes.append(Route(f"/v1/{name}/batch", BatchEndpoint(service), methods=["POST"]))
-        return [*routes, *health_routes(self.repository, self.lifecycle), *model_routes(self.repository)]
+        routes += health_routes(self.repository, self.lifecycle)
+        routes.append(open_inference_route(self.open_inference))
+        return [*routes, *model_routes(self.repository), *docs_routes(self.title)]
+
+    def _add_layers(self) -> None:
+        """Wrap the routes, the innermost layer first: the gate refuses inside CORS, so that pages see why."""
+        settings = self.settings
+        self.add_middleware(
+            Gate,
+            keys=self.keys,
+            public=public_paths(settings, self.keys),
+            metrics_port=settings.metrics_port,
+        )
+        if settings.cors_origins:
+            self.add_middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["*"],
+                expose_headers=["Retry-After", "X-Request-Id"],
+            )
+        self.add_middleware(
+            ExchangeMiddleware, lifecycle=self.lifecycle, gzip_min_bytes=settings.gzip_min_bytes
+        )
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
         await self.repository.start()
-        yield
-        self.lifecycle.stage = Stage.STOPPING
-        await self.repository.drain()
+        async with self._grpc():
+            yield
+            self.lifecycle.stage = Stage.STOPPING
+            await self.repository.drain()
         await self.repository.close()
+
+    @asynccontextmanager
+    async def _grpc(self) -> AsyncIterator[None]:
+        """Serve the Open Inference Protocol over gRPC meanwhile, if a port is set for it."""
+        if not self.settings.grpc_port:
+            yield
+            return
+        from server.api.open_inference.grpc_server import start_grpc  # noqa: PLC0415 - takes 20 MB
+
+        door = await start_grpc(self.open_inference, self.settings.host, self.settings.grpc_port)
+        try:
+            yield
+        finally:
+            await door.stop(self.settings.shutdown_grace_s)
 
 
 def create_app(settings: Settings, repository: Repository | None = None) -> EngramApp:
@@ -78,7 +123,7 @@ def create_app(settings: Settings, repository: Repository | None = None) -> Engr
         repository: the models, not started yet; without it the settings' folder is opened.
 
     Raises:
-        ValueError: the settings ask for a model by an impossible name.
+        ValueError: the settings ask for a model by an impossible name, or name keys that cannot be read.
     """
     return EngramApp(settings, repository or open_repository(settings))
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "ENGRAM_"
@@ -31,8 +31,32 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="HTTP port to listen on; 0 lets the system pick one.")
+    grpc_port: int = Field(
+        8001, ge=0, le=65535, description="gRPC port of the Open Inference Protocol; 0 leaves gRPC out."
+    )
+    metrics_port: int = Field(
+        8002,
+        ge=0,
+        le=65535,
+        description="Port with /metrics alone; 0 leaves it at /metrics of the HTTP port.",
+    )
     allow_anonymous: bool = Field(
         False, description="Allow an address other machines can reach, although requests carry no key."
+    )
+    api_keys: SecretStr | None = Field(
+        None, description="Keys that requests must carry, KEY or NAME:KEY, separated by commas."
+    )
+    api_keys_file: Path | None = Field(
+        None, description="File with more such keys, one a line; a change counts without a restart."
+    )
+    admin_keys: SecretStr | None = Field(
+        None, description="Keys that also open administration, such as load and unload, which is off without."
+    )
+    admin_keys_file: Path | None = Field(None, description="File with more such keys, one a line.")
+    protect_metrics: bool = Field(False, description="Ask for a key at /metrics too.")
+    protect_docs: bool = Field(False, description="Ask for a key at /docs and /openapi.json too.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may call the server, separated by commas; * allows any."
     )
     model_repository: Path = Field(
         Path("model_repository"), description="Folder that holds the model bundles."
@@ -66,6 +90,16 @@ class Settings(BaseSettings):
     max_decompressed_bytes: int = Field(
         32 * 2**20, ge=1, description="Largest request body once its compression is undone."
     )
+    max_json_depth: int = Field(64, ge=2, le=500, description="Deepest nesting of a JSON body.")
+    max_header_bytes: int = Field(
+        32 * 2**10, ge=1024, description="Most bytes of a request line with its headers."
+    )
+    max_headers: int = Field(100, ge=1, description="Most headers of a request.")
+    max_chunks: int = Field(10_000, ge=1, description="Most chunks that a chunked body may come in.")
+    max_connections: int = Field(4096, ge=1, description="Most connections open at once; beyond it, 429.")
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="How long a request line with its headers may take to arrive."
+    )
     max_batch_items: int = Field(1024, ge=1, description="Most items in one batch request.")
     batch_concurrency: int = Field(
         64, ge=1, description="Items of one batch request that wait or run at the same time."
@@ -92,7 +126,7 @@ class Settings(BaseSettings):
         "auto", description="One JSON object a line, or text for people; auto is text on a terminal."
     )
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         if isinstance(value, str):

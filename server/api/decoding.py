@@ -6,9 +6,11 @@ import re
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from server.api.http_errors import MalformedBody
 from server.errors import InvalidRequest
+from server.settings import variable
 
 T = TypeVar("T")
 
@@ -16,9 +18,37 @@ LONGEST_ECHO = 200
 """Characters of a client's own field name or value that an error repeats."""
 
 _AT = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+_QUOTE = ord('"')
+_REST = bytes(set(range(256)) - set(b'"[]{}'))
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
+_PIECE = 1 << 20
+"""Bytes that are looked at together, which bounds the memory it takes."""
+
 _FIELD = re.compile(
     r"^Object (?P<problem>missing required|contains unknown) field `(?P<field>.*)`$", re.DOTALL
 )
+
+
+def check_depth(body: bytes, most: int) -> None:
+    """Make sure that lists and objects are nested at most ``most`` deep.
+
+    Raises:
+        MalformedBody: they are nested deeper.
+    """
+    if body.count(b"[") + body.count(b"{") <= most:
+        return  # nearly always: there are not even that many
+    # Escapes go, then all that is neither quote nor bracket; brackets between quotes do not count.
+    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _REST)
+    structure = np.frombuffer(kept, np.uint8)
+    quotes = depth = 0
+    for start in range(0, len(structure), _PIECE):
+        piece = structure[start : start + _PIECE]
+        seen = np.cumsum(piece == _QUOTE) + quotes
+        depths = np.cumsum(_STEPS[piece] * (seen % 2 == 0), dtype=np.int64) + depth
+        if depths.max() > most:
+            raise MalformedBody(f"the body is nested more than {most} deep ({variable('max_json_depth')})")
+        quotes, depth = int(seen[-1]), int(depths[-1])
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:

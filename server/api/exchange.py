@@ -60,7 +60,7 @@ class Exchange:
     def __init__(self, scope: Scope) -> None:
         self.started = time.monotonic()
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.request_id = _request_id(self.headers.get(b"x-request-id", b""))
+        self.request_id = clean_request_id(self.headers.get(b"x-request-id", b""))
         self.caller = ANONYMOUS
         self.fields: dict[str, Any] = {}
         self.status = 0
@@ -101,6 +101,10 @@ class ExchangeMiddleware:
         if self.lifecycle.stage is not Stage.SERVING:
             sender.headers.append((b"connection", b"close"))  # so that clients move on before the port closes
         try:
+            if "refusal" in scope:  # the connection is over a limit
+                refused = error_response(scope, scope["refusal"], {"connection": "close"})
+                await refused(scope, receive, sender)
+                return
             await self._answer(scope, receive, sender, exchange)
         finally:
             _log(scope, exchange)
@@ -108,9 +112,6 @@ class ExchangeMiddleware:
 
     async def _answer(self, scope: Scope, receive: Receive, sender: _Sender, exchange: Exchange) -> None:
         try:
-            if (refusal := scope.get("refusal")) is not None:
-                sender.headers.append((b"connection", b"close"))
-                raise refusal
             await self.app(scope, receive, sender)
         except ClientGone:
             exchange.status = exchange.status or CLIENT_GONE
@@ -172,7 +173,8 @@ def _gzip(body: bytes) -> bytes:
     return squeeze.compress(body) + squeeze.flush()
 
 
-def _request_id(header: bytes) -> str:
+def clean_request_id(header: bytes) -> str:
+    """Return a client's request id without what is unsafe in logs and headers, or a new one."""
     return _UNSAFE.sub(b"", header[:LONGEST_ID]).decode("ascii") or os.urandom(12).hex()
 
 
