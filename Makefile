@@ -91,7 +91,7 @@ clean:  ## remove environments, caches and build outputs; training runs stay
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Engram needs Python 3.11 or newer and $(PYTHON) is %d.%d: name another with make PYTHON=python3.11" % sys.version_info[:2])'
 	@echo "making .venv/$* from $<"
 	@rm -rf .venv/$* && $(PYTHON) -m venv .venv/$*
-	@.venv/$*/bin/python $(PIP) install -r $<
+	@.venv/$*/bin/python $(PIP) install --no-compile -r $<  # modules compile when first imported, most never are
 	@touch $@
 
 .venv/%/.sdk: .venv/%/.ready clients/python/pyproject.toml
