@@ -1,4 +1,4 @@
-"""Small stories that the project writes itself: people walk, take and drop things; where are they?
+"""Small stories that the project writes itself: people walk and take things; where are they?
 
 For tests, the tiny preset and as a pattern for one's own data. Facts and supports are right by construction.
 """
