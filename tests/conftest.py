@@ -13,6 +13,7 @@ collect_ignore = [] if find_spec("torch") else [str(folder) for folder in TORCH_
 def pytest_configure():
     for name in [name for name in os.environ if name.startswith("ENGRAM_") and name != "ENGRAM_DATA"]:
         del os.environ[name]
+    os.environ["ENGRAM_GRPC_PORT"] = "0"  # tests run beside servers; those that speak gRPC pick a port
 
 
 def pytest_collection_modifyitems(config, items):

@@ -22,7 +22,6 @@ class Inference:
 
     catalogue: Catalogue
     lifecycle: Lifecycle
-    timeout_ms: float
 
     async def infer(self, request: InferRequest, due: float) -> InferResponse:
         """Answer one request.

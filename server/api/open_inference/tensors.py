@@ -75,10 +75,10 @@ def decode_binary(name: str, datatype: str, shape: Sequence[int], data: bytes | 
     if len(data) != expected:
         raise _wrong(name, f"has {len(data)} bytes of data, {datatype} {list(shape)} has {expected}")
     if datatype == "BOOL":
-        return (np.frombuffer(data, np.uint8) != 0).reshape(shape)
+        return np.frombuffer(data, np.uint8).astype(np.bool_).reshape(shape)
     if datatype == "BF16":
         bits = np.frombuffer(data, "<u2").astype("<u4") << 16
-        return np.frombuffer(bits, DTYPES["BF16"]).reshape(shape)
+        return bits.view(np.float32).reshape(shape)
     return np.frombuffer(data, DTYPES[datatype]).reshape(shape)
 
 

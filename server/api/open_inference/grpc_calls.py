@@ -1,0 +1,62 @@
+"""What every gRPC call goes through: its key, its request id, its status, its log line."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from server.api.exchange import clean_request_id
+from server.api.open_inference.grpc_errors import abort, code_of
+from server.logs import REQUEST_ID
+
+logger = logging.getLogger(__name__)
+
+OPEN = frozenset({"ServerLive", "ServerReady"})
+"""Methods that never need a key, because probes carry none."""
+
+Method = Callable[[Any, Any, grpc.aio.ServicerContext], Awaitable[Any]]
+
+
+def answering(method: Method) -> Method:
+    """Let a method return its answer or raise an ``EngramError``; ask for the key, log, end with a status."""
+    name = method.__name__
+
+    async def answer(service: Any, message: Any, context: grpc.aio.ServicerContext) -> Any:
+        started = time.monotonic()
+        headers = headers_of(context)
+        request_id = clean_request_id(headers.get(b"x-request-id", b""))
+        token = REQUEST_ID.set(request_id)
+        status = grpc.StatusCode.CANCELLED
+        try:
+            if name not in OPEN:
+                service.services.keys.require(headers)
+            reply = await method(service, message, context)
+        except Exception as error:
+            status = code_of(error)
+            await abort(context, error, request_id)
+        else:
+            status = grpc.StatusCode.OK
+            return reply
+        finally:
+            fields = {
+                "method": name,
+                "status": status.name,
+                "total_ms": round((time.monotonic() - started) * 1e3, 3),
+            }
+            logger.info("request", extra={"fields": fields})
+            REQUEST_ID.reset(token)
+
+    answer.__name__, answer.__doc__ = name, method.__doc__
+    return answer
+
+
+def headers_of(context: grpc.aio.ServicerContext) -> dict[bytes, bytes]:
+    """Return a call's metadata as headers."""
+    return {
+        key.encode(): value if isinstance(value, bytes) else value.encode()
+        for key, value in context.invocation_metadata() or ()
+    }
