@@ -1,5 +1,6 @@
 # Two serving images from one file: `docker build --target cpu .` and `docker build --target gpu .`.
-# Inside a container the server listens on every address; what the port is published on decides who gets there.
+# Inside a container the server listens on every address, so it starts only with keys (ENGRAM_API_KEYS_FILE),
+# or with ENGRAM_ALLOW_ANONYMOUS=1 where the published address decides who gets there.
 # A build stage makes the environment from its lock; the serving stage copies it and holds no compiler and no torch.
 
 FROM python:3.11.14-slim-bookworm AS build-cpu
@@ -26,8 +27,8 @@ COPY model_repository /app/model_repository
 COPY LICENSE /app/LICENSE
 WORKDIR /app
 ENV PATH=/opt/engram/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    ENGRAM_HOST=0.0.0.0 ENGRAM_ALLOW_ANONYMOUS=1 ENGRAM_PORT=8000 ENGRAM_DEVICE=cpu
-EXPOSE 8000
+    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cpu
+EXPOSE 8000 8001 8002
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"ENGRAM_PORT\"]}/health/ready', timeout=4)"]
@@ -40,8 +41,8 @@ COPY model_repository /app/model_repository
 COPY LICENSE /app/LICENSE
 WORKDIR /app
 ENV PATH=/opt/engram/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    ENGRAM_HOST=0.0.0.0 ENGRAM_ALLOW_ANONYMOUS=1 ENGRAM_PORT=8000 ENGRAM_DEVICE=cuda
-EXPOSE 8000
+    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cuda
+EXPOSE 8000 8001 8002
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"ENGRAM_PORT\"]}/health/ready', timeout=4)"]
