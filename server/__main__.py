@@ -6,11 +6,13 @@ import argparse
 import errno
 import ipaddress
 import logging
+import resource
 import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType, NoneType
 from typing import Any, get_args
@@ -18,6 +20,7 @@ from typing import Any, get_args
 import uvicorn
 
 from server import __version__
+from server.api.connection import ConnectionLimits, bounded_protocol
 from server.api.lifecycle import Stage
 from server.app import EngramApp, create_app
 from server.logs import configure_logging
@@ -27,6 +30,12 @@ logger = logging.getLogger("server")
 
 BACKLOG = 2048
 """Connections the system keeps waiting while the event loop is busy (uvicorn's default)."""
+
+STUCK_MS = 30_000
+"""How long a client may take nothing of an answer before the system drops the connection."""
+
+SPARE_FILES = 256
+"""Open files beside connections: models, logs, the event loop, the metrics port."""
 
 ABOUT = """\
 Serve every model bundle of a folder over HTTP, with the attention behind each answer.
@@ -48,20 +57,32 @@ class Refusal(Exception):
     """The server cannot start; the message says why and what to do."""
 
 
+class PortTaken(Refusal):
+    """Another program has the port."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; return the exit status: 0 after a shutdown, 2 when it could not start."""
     try:
         settings = load_settings(**_options(arguments))
         app = _build(settings)
-        listener = _listen(settings.host, settings.port)
+        listener = _listen(settings.host, settings.port, "port")
+        listeners = [listener, *_listen_for_metrics(settings)]
     except (SettingsError, Refusal) as error:
         print(f"engram: {error}", file=sys.stderr)  # noqa: T201 - the one message for a person at a terminal
         return 2
     configure_logging(settings.log_level, settings.log_format)
     for name, setting in misspelled().items():
         logger.warning("%s is no setting; is it %s?", name, setting)
-    with listener:
-        _serve(app, listener)
+    if settings.metrics_port and len(listeners) == 1:
+        logger.warning(
+            "port %d is taken: metrics are at /metrics of the HTTP port only", settings.metrics_port
+        )
+    _allow_files(settings.max_connections + SPARE_FILES)
+    with ExitStack() as stack:
+        for each in listeners:
+            stack.enter_context(each)
+        _serve(app, listeners)
     return 0
 
 
@@ -100,12 +121,6 @@ def _form(annotation: Any) -> str:
 
 def _build(settings: Settings) -> EngramApp:
     """Build the application, unless it could never answer or would answer strangers."""
-    if not settings.allow_anonymous and not _is_loopback(settings.host):
-        raise Refusal(
-            f"{settings.host} can be reached from other machines, and requests carry no key.\n"
-            f"Listen on 127.0.0.1, or set {variable('allow_anonymous')}=1 when a proxy or a firewall decides "
-            "who gets here."
-        )
     folder = settings.model_repository
     if not any(folder.glob("*/manifest.json")):
         raise Refusal(
@@ -114,9 +129,16 @@ def _build(settings: Settings) -> EngramApp:
             "python -m export makes bundles."
         )
     try:
-        return create_app(settings)
+        app = create_app(settings)
     except ValueError as error:
         raise Refusal(str(error)) from None
+    if not (app.keys.required or settings.allow_anonymous or _is_loopback(settings.host)):
+        raise Refusal(
+            f"{settings.host} can be reached from other machines, and requests carry no key.\n"
+            f"Set {variable('api_keys')} or {variable('api_keys_file')}, or listen on 127.0.0.1, or set "
+            f"{variable('allow_anonymous')}=1 when a proxy or a firewall decides who gets here."
+        )
+    return app
 
 
 def _is_loopback(host: str) -> bool:
@@ -126,26 +148,52 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, setting: str) -> socket.socket:
     """Take the port before any model is loaded, so that a taken one is told at once."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family, backlog=BACKLOG)
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Refusal(
+            raise PortTaken(
                 f"port {port} on {host} is taken by another program.\n"
-                f"Stop that one, or choose another port: --port {port + 1} or {variable('port')}={port + 1}"
+                f"Stop that one, or choose another port: --{setting.replace('_', '-')} {port + 1} "
+                f"or {variable(setting)}={port + 1}"
             ) from None
         raise Refusal(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    if sys.platform == "linux":  # accepted connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK_MS)
+    return listener
 
 
-def _serve(app: EngramApp, listener: socket.socket) -> None:
+def _listen_for_metrics(settings: Settings) -> list[socket.socket]:
+    """Take the port for metrics; a second server may find the usual one taken and does without."""
+    if not settings.metrics_port:
+        return []
+    try:
+        return [_listen(settings.host, settings.metrics_port, "metrics_port")]
+    except PortTaken:
+        if "metrics_port" in settings.model_fields_set:
+            raise
+        return []
+
+
+def _allow_files(count: int) -> None:
+    """Raise this process's limit of open files, or say that it is too low for the connections allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    if enough < count:
+        logger.warning("the system allows %d open files, too few for %s", hard, variable("max_connections"))
+
+
+def _serve(app: EngramApp, listeners: list[socket.socket]) -> None:
     settings = app.settings
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=bounded_protocol(ConnectionLimits.of(settings)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -156,7 +204,7 @@ def _serve(app: EngramApp, listener: socket.socket) -> None:
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
     )
-    DrainingServer(config, app, listener, settings.drain_s).run(sockets=[listener])
+    DrainingServer(config, app, listeners[0], settings.drain_s).run(sockets=listeners)
 
 
 class DrainingServer(uvicorn.Server):

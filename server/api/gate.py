@@ -43,7 +43,7 @@ class Gate:
         await self.app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
-        path, address = scope["path"], scope["server"]
+        path, address = scope["path"], scope.get("server")
         if address and address[1] == self._metrics_port and path != METRICS and path not in HEALTH:
             raise NotFound("this port has /metrics and /health, and nothing else")
         if self._keys.required and path not in self._public:

@@ -25,9 +25,6 @@ logger = logging.getLogger(__name__)
 RECHECK_S = 1.0
 """How often, at most, a file of keys is looked at for changes."""
 
-SHORT = 16
-"""Characters below which a key is called short: it could be guessed."""
-
 _COMMENT = re.compile(r"(^|\s)#.*")
 _ENTRY = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]{1,64}):)?(?P<key>[\x21-\x7e]{1,512})")
 
@@ -215,8 +212,6 @@ def _digests(entries: Iterable[tuple[int, str]], source: str, unit: str) -> Dige
                 f"{source}, {unit} {place}: expected KEY or NAME:KEY without blanks (not shown here)"
             )
         name = match["name"] or f"key-{len(found) + 1}"
-        if len(match["key"]) < SHORT:
-            logger.warning("%s: the key %s has fewer than %d characters", source, name, SHORT)
         found.append((hashlib.sha256(match["key"].encode("ascii")).digest(), name))
     return tuple(found)
 
