@@ -75,6 +75,9 @@ def bundle(
     default: Annotated[bool, typer.Option("--default", help="Answer requests that name no model.")] = False,
     language: Annotated[list[str] | None, typer.Option(help="Language of the texts, such as `en`.")] = None,
     metrics: Annotated[Path | None, typer.Option(help="JSON file of what was measured elsewhere.")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Largest difference from eager torch; the family's, if not given.")
+    ] = None,
     torchscript: Annotated[bool, typer.Option(help="Also write TorchScript.")] = True,
     keep_checkpoint: Annotated[bool, typer.Option(help="Keep the checkpoint, for `rebuild`.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle of this name.")] = False,
@@ -96,7 +99,15 @@ def bundle(
             tuple(language or ()),
             json.loads(metrics.read_text()) if metrics else {},
         )
-        _write(path, repository, label, torchscript=torchscript, keep_checkpoint=keep_checkpoint, force=force)
+        _write(
+            path,
+            repository,
+            label,
+            tolerance=tolerance,
+            torchscript=torchscript,
+            keep_checkpoint=keep_checkpoint,
+            force=force,
+        )
 
 
 @app.command()

@@ -46,11 +46,22 @@ def write_bundle(
     label: Label,
     progress: Progress,
     *,
+    tolerance: float | None = None,
     force: bool = False,
     torchscript: bool = True,
     keep_checkpoint: bool = True,
 ) -> Bundle:
     """Export a checkpoint to ``repository/NAME`` and return the verified bundle.
+
+    Args:
+        checkpoint: the network.
+        repository: the folder of all bundles.
+        label: name and description.
+        progress: told how far it is.
+        tolerance: the largest absolute difference from eager torch; ``None`` is the family's.
+        force: replace a bundle of this name.
+        torchscript: export TorchScript beside ONNX.
+        keep_checkpoint: put the checkpoint into the bundle, so that it can be exported anew.
 
     Raises:
         FileExistsError: there is such a bundle, and ``force`` does not allow to replace it.
@@ -59,7 +70,8 @@ def write_bundle(
         ValueError: the label breaks a rule of the manifest.
     """
     target = repository / label.name
-    graph, tolerance = GRAPHS[checkpoint.family](checkpoint), FAMILIES[checkpoint.family].tolerance
+    graph = GRAPHS[checkpoint.family](checkpoint)
+    tolerance = FAMILIES[checkpoint.family].tolerance if tolerance is None else tolerance
     draft = _manifest(checkpoint, graph, label, torchscript)
     if target.exists() and not force:
         raise FileExistsError(f"{target} exists; --force replaces it")

@@ -1,25 +1,15 @@
 """One small network of every family, exported once through the command line; its files serve every test."""
 
-import tomllib
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import torch
-from typer.testing import CliRunner
 
-from export.__main__ import app
 from export.verification import open_bundle
 from export.wrappers import GRAPHS
-from models.checkpoint import Checkpoint, save_checkpoint
-from models.data.sample import sample_stories
+from models.checkpoint import save_checkpoint
 from models.families import FAMILIES
-from models.question_answering import build_vocabulary
-
-PRESETS = Path(__file__).parents[2] / "models" / "presets"
-LIMITS = {"max_facts": 19, "max_words": 11, "max_question_words": 7}
-NAME = "small"
+from tests.export.small import NAME, engram_export, small_checkpoint
 
 
 def pytest_collection_modifyitems(items):
@@ -27,38 +17,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"))
-
-
-def small_checkpoint(family):
-    """Make an untrained network of the family's ``tiny`` preset, in the words of the sample stories."""
-    examples = sample_stories(60, seed=1)
-    words = build_vocabulary(examples)
-    answers = sorted({example.answer for example in examples})
-    shape = tomllib.loads((PRESETS / f"{family}.toml").read_text())["tiny"]["network"]
-    record = FAMILIES[family]
-    config = record.config(vocabulary=len(words), answers=len(answers), **shape)
-    torch.manual_seed(1)
-    return Checkpoint(
-        family=family,
-        config=asdict(config),
-        weights=record.network(config).state_dict(),
-        words=list(words.words),
-        answers=answers,
-        limits=LIMITS,
-        training={
-            "command": "python -m models train",
-            "data": [
-                {"name": "Engram sample stories", "licence": "Apache-2.0", "source": "models.data.sample"}
-            ],
-            "notes": ["It was not trained."],
-        },
-        metrics={"validation": {"error": 50.0}},
-    )
-
-
-def engram_export(*words):
-    """Run ``python -m export`` in this process."""
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture(scope="session", params=list(FAMILIES))
