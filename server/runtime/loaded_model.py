@@ -26,9 +26,26 @@ logger = logging.getLogger(__name__)
 
 State = Literal["loading", "ready", "failed", "unloaded"]
 
+LATECOMERS_S = 0.2
+"""Requests that found a model just before it was replaced have this long to begin."""
+
+
+class Visitors:
+    """How many requests are inside at this moment."""
+
+    count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+
 
 class LoadedModel:
-    """A model that is loading, ready, failed or unloaded; ``reason`` says why it is not ready.
+    """A model that is loading, ready, failed or unloaded.
+
+    ``reason`` says why it is not ready, or why a newer one could not replace it.
 
     ``bundle``, ``task``, ``runtime`` and ``device`` are ``None`` until they are known; once ``state`` is
     ``ready`` all are there. ``statistics`` counts what became of requests.
@@ -55,6 +72,12 @@ class LoadedModel:
         self._open_session = open_session
         self._parity: Any = None
         self._batcher: Batcher | None = None
+        self._visitors = Visitors()
+
+    @property
+    def executors(self) -> int:
+        """How many executors live; with none, requests wait for one that is on its way."""
+        return self._batcher.executors if self._batcher is not None else 0
 
     async def load(self) -> None:
         """Open and verify the bundle, replay its probes on the device it really got, start the executors.
@@ -121,7 +144,7 @@ class LoadedModel:
         bundle, batcher = self.bundle, self._batcher
         if self.state != "ready" or bundle is None or batcher is None:
             raise self.not_ready()
-        with self.statistics.request():
+        with self._visitors, self.statistics.request():
             count = check_batch(bundle, arrays, outputs, self.options.max_batch_size)
             runs = await together(batcher.run(row, outputs, deadline) for row in cut(arrays, count))
             self.statistics.answered(runs)
@@ -166,6 +189,21 @@ class LoadedModel:
         if self._batcher is not None:
             batcher, self._batcher = self._batcher, None
             await batcher.close()
+
+    async def retire(self) -> None:
+        """Answer the requests that have found this model, then close it. Take it out of every table first."""
+        await asyncio.sleep(LATECOMERS_S)
+        while self._visitors.count:  # noqa: ASYNC110 - an event would cost every request something
+            await asyncio.sleep(0.01)
+        await self.close()
+
+    def remains(self) -> LoadedModel:
+        """Return what a table shows of this model once it is unloaded: what it was, without its sessions."""
+        remains = LoadedModel(self._folder, self.version, self.options, self._open_session)
+        remains.state = "unloaded"
+        remains.statistics = self.statistics
+        remains.bundle, remains.task, remains._parity = self.bundle, self.task, self._parity
+        return remains
 
     def _open(self) -> list[Session]:
         """Open the bundle and as many verified sessions as there are executors."""

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,14 @@ class FakeSession:
 
     def close(self):
         self.closed = True
+
+
+async def until(holds, seconds=10):
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.005)
 
 
 def probes():

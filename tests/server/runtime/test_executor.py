@@ -10,7 +10,7 @@ import pytest
 from server.errors import DeadlineExceeded, ExecutorLost
 from server.runtime.batcher import FIRST_RETRY_S, Batcher
 from server.runtime.options import RuntimeOptions
-from tests.server.fakes import SIGNATURE, FakeSession
+from tests.server.fakes import SIGNATURE, FakeSession, until
 
 OUTPUTS = tuple(spec.name for spec in SIGNATURE.outputs)
 DEADLY = 99
@@ -28,13 +28,6 @@ def batcher_of(*sessions, renew=None, **options):
 
 def run(batcher, request=REQUEST, deadline=None):
     return asyncio.create_task(batcher.run(request, OUTPUTS, deadline))
-
-
-async def until(holds, seconds=10):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("error", [Death(), ExecutorLost("the device is gone")], ids=["death", "session"])
