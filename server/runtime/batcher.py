@@ -98,6 +98,16 @@ class Batcher:
             self._withdraw(entry)
 
     @property
+    def waiting(self) -> int:
+        """How many requests wait for an executor."""
+        return len(self._waiting)
+
+    @property
+    def waiting_cost(self) -> int:
+        """How many cells wait; ``max_queue_cost`` bounds them."""
+        return self._waiting_cost
+
+    @property
     def executors(self) -> int:
         """How many executors live."""
         return len(self._executors)
@@ -182,7 +192,7 @@ class Batcher:
     def _done(self, executor: Executor, batch: list[Entry], outcomes: list[Outcome], seconds: float) -> None:
         """Take the outcomes of a batch; the executor gets its next one first, so that it never idles."""
         self._rate.observe(sum(entry.cost for entry in batch), seconds)
-        self._statistics.executed(outcomes)
+        self._statistics.executed(outcomes, self._options.max_batch_cost)
         self._idle.append(executor)
         self._dispatch()
         for entry, outcome in zip(batch, outcomes, strict=True):

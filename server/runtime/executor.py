@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -25,6 +26,7 @@ class Run:
     """What became of one request: its own outputs, padding removed, and what the run cost.
 
     ``compute_ms`` includes ``input_ms``, the joining of the batch, and ``output_ms``, its taking apart.
+    ``cells`` is what the request brought, ``padded_cells`` the place it took in the batch.
     """
 
     outputs: Mapping[str, Array]
@@ -33,6 +35,8 @@ class Run:
     compute_ms: float
     input_ms: float = 0.0
     output_ms: float = 0.0
+    cells: int = 0
+    padded_cells: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -180,7 +184,8 @@ class Executor:
         results = split(self._signature.outputs, outputs, [entry.sizes for entry in entries])
         ended = self._clock()
         costs = (ended - started) * 1e3, (joined - started) * 1e3, (ended - ran) * 1e3
+        row = prod(map(max, zip(*(entry.shape for entry in entries), strict=True)))
         return [
-            Run(result, len(entries), (started - entry.arrived) * 1e3, *costs)
+            Run(result, len(entries), (started - entry.arrived) * 1e3, *costs, prod(entry.shape), row)
             for entry, result in zip(entries, results, strict=True)
         ]

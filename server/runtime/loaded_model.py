@@ -79,6 +79,11 @@ class LoadedModel:
         """How many executors live; with none, requests wait for one that is on its way."""
         return self._batcher.executors if self._batcher is not None else 0
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many requests wait for an executor, and how many cells."""
+        return (self._batcher.waiting, self._batcher.waiting_cost) if self._batcher is not None else (0, 0)
+
     async def load(self) -> None:
         """Open and verify the bundle, replay its probes on the device it really got, start the executors.
 

@@ -23,7 +23,7 @@ class Process:
     """A server on a port the system picked, with its log."""
 
     def __init__(self, folder, *options):
-        command = [sys.executable, "-m", "server", "--port", "0", "--metrics-port", "0"]
+        command = [sys.executable, "-m", "server", "--port", "0", "--grpc-port", "0", "--metrics-port", "0"]
         command += ["--model-repository", str(folder), *options]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGRAM_")}
         self.process = subprocess.Popen(
