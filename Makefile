@@ -46,7 +46,7 @@ check: .venv/dev/.sdk  ## check format, lint, types and import rules, then make 
 	@echo "format"  && .venv/dev/bin/ruff format --check --quiet .
 	@echo "lint"    && .venv/dev/bin/ruff check --quiet .
 	@echo "types"   && .venv/dev/bin/mypy --no-error-summary
-	@echo "imports" && .venv/dev/bin/lint-imports --no-cache
+	@echo "imports" && .venv/dev/bin/lint-imports --no-cache --no-logo
 	@$(MAKE) --no-print-directory test
 
 format: .venv/dev/.ready  ## format the code and apply the safe lint fixes
