@@ -1,0 +1,96 @@
+"""One process that serves: uvicorn around the application, and how it stops."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+
+import uvicorn
+
+from server.api.connection import ConnectionLimits, bounded_protocol
+from server.api.lifecycle import Stage
+from server.app import EngramApp
+
+logger = logging.getLogger("server")
+
+BACKLOG = 2048
+"""Connections the system keeps waiting while the event loop is busy (uvicorn's default)."""
+
+Started = Callable[[], None]
+
+
+def announce(listener: socket.socket) -> None:
+    """Say where the server listens."""
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    logger.info("listening", extra={"fields": {"url": url, "docs": f"{url}/docs"}})
+
+
+def serve(app: EngramApp, listeners: list[socket.socket], started: Started | None = None) -> bool:
+    """Serve on these sockets until told to stop; return whether it came to serving at all.
+
+    Args:
+        app: the application.
+        listeners: bound sockets; the first is the one people are told about.
+        started: called once requests are taken, in place of a line in the log.
+    """
+    settings = app.settings
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=bounded_protocol(ConnectionLimits.of(settings)),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=settings.shutdown_grace_s,
+    )
+    server = DrainingServer(config, app, started or partial(announce, listeners[0]))
+    server.run(sockets=listeners)
+    return server.started
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that after SIGTERM first reports not ready, and only then stops taking connections.
+
+    Ctrl-C skips that wait, and a second signal of either kind does too.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: EngramApp, started: Started) -> None:
+        super().__init__(config)
+        self._app = app
+        self._started = started
+        self._drain_s = app.settings.drain_s
+        self._stop_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain, or stop at once; ``on_tick`` does the rest on the event loop."""
+        self._app.lifecycle.stage = Stage.DRAINING
+        if self.should_exit:
+            self.force_exit = True
+        elif self._stop_at is None and sig == signal.SIGTERM:
+            self._stop_at = time.monotonic() + self._drain_s
+        else:
+            self._stop_at = time.monotonic()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop taking work once the drain is over; called ten times a second."""
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self._app.lifecycle.stage = Stage.STOPPING
+            self.should_exit = True
+        return await super().on_tick(counter)
