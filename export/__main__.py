@@ -7,22 +7,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import torch
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from export.evaluation import as_record, evaluate_bundle
+from export.evaluation import evaluate_bundle
 from export.parity import ParityError
 from export.report import (
     certificate_table,
     facts_of,
     files_table,
-    print_results,
     progress_bars,
     signature_table,
 )
@@ -30,7 +28,7 @@ from export.verification import RUNTIMES, open_bundle, open_verified, verify
 from export.writing import CHECKPOINT, Label, write_bundle, write_manifest
 from models.__main__ import parse_tasks
 from models.checkpoint import load_checkpoint
-from models.data.sources import BABI_RECORD, held_out_examples
+from models.evaluation import Report, held_out_questions
 from models.families import FAMILIES
 from server.contract.bundle import Bundle, read_manifest
 from server.contract.manifest import RuntimeName
@@ -57,7 +55,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True)
 
 BundleFolder = Annotated[
@@ -132,40 +130,49 @@ def rebuild(
 def evaluate(
     folder: BundleFolder,
     *,
-    data: Annotated[str, typer.Option(help="`babi`, `sample`, or a JSON-lines file.")] = "babi",
-    tasks: Annotated[str, typer.Option(help="bAbI tasks, as in `1,2,16-19`; empty means all.")] = "",
-    split: Annotated[str, typer.Option(help="`test` or `valid`.")] = "test",
-    runtime: Annotated[str, typer.Option(help="`onnx` or `torchscript`; the bundle's, if empty.")] = "",
+    data: Annotated[
+        str, typer.Option(help="babi, sample or a JSON-lines file; by default what it was trained on.")
+    ] = "",
+    tasks: Annotated[
+        str, typer.Option(help="bAbI tasks, as in 1,2,16-19; by default those it was trained on.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="test or valid; by default test where there is one.")] = "",
+    runtime: Annotated[str, typer.Option(help="onnx or torchscript; by default the bundle's.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Keep the table in the bundle's manifest.")] = False,
 ) -> None:
     """Print the error and the gold-fact recall of each task, through the server's own task and session.
 
-    python -m export evaluate model_repository/dmn-plus-babi --tasks 1-3
-
     python -m export evaluate model_repository/dmn-plus-babi --write
 
-    python -m export evaluate model_repository/mine --data my-test.jsonl --json
+    python -m export evaluate model_repository/dmn-plus-babi --tasks 1-3 --runtime torchscript
+
+    python -m export evaluate model_repository/mine --data more.jsonl --json
     """
-    if split not in ("test", "valid"):
-        raise typer.BadParameter("--split is test or valid")
-    if runtime and runtime not in RUNTIMES:
-        raise typer.BadParameter(f"--runtime is {' or '.join(RUNTIMES)}")
     with _told():
+        if split not in ("", "test", "valid"):
+            raise ValueError(f"--split is test or valid, not {split!r}")
+        if runtime and runtime not in RUNTIMES:
+            raise ValueError(f"--runtime is {' or '.join(RUNTIMES)}, not {runtime!r}")
         opened = open_bundle(folder)
-        examples = held_out_examples(data, parse_tasks(tasks), cast(Literal["valid", "test"], split))
+        manifest = opened.manifest
+        examples, label = held_out_questions(manifest.training, data, parse_tasks(tasks), split)
         session = open_verified(opened, cast(RuntimeName, runtime) or None)
         with progress_bars(errors) as tell:
             total = len(examples)
             rows = evaluate_bundle(opened, session, examples, lambda done: tell("asking", done, total))
-        notes = opened.manifest.training.get("notes", [])
-        print_results(rows, notes, as_json, console)
+        answered_by = dict.fromkeys((row.task for row in rows), manifest.name)
+        report = Report(label, rows, answered_by, {}, manifest.training.get("notes", []))
+        record = report.plain() | {
+            "measured_by": f"the server's task on {session.runtime}, {session.device.upper()}"
+        }
         if write:
-            source = {"babi": BABI_RECORD["name"], "sample": "Engram sample stories"}.get(
-                data, Path(data).name
-            )
-            record = {"data": source, "runtime": session.runtime, "date": _today(), **as_record(rows)}
-            _keep_metrics(opened, {split: record | ({"notes": notes} if notes else {})})
+            metrics = manifest.metrics | {split or "test": record}
+            write_manifest(opened.folder, manifest.model_copy(update={"metrics": metrics}))
+        if as_json:
+            typer.echo(json.dumps(record, indent=2))
+        else:
+            report.show(console)
 
 
 @app.command(name="verify")
@@ -186,7 +193,7 @@ def inspect(folder: BundleFolder) -> None:
     with _told():
         opened = open_bundle(folder)
         for line in facts_of(opened):
-            console.print(line, highlight=False)
+            console.print(line)
         console.print(signature_table(opened), files_table(opened))
         _print_certificate(opened)
 
@@ -203,17 +210,12 @@ def _write(path: Path, repository: Path, label: Label, **options: Any) -> None:
         written = write_bundle(checkpoint, repository, label, tell, **options)
     _print_certificate(written)
     console.print(files_table(written))
-    console.print(f"wrote {repository / label.name}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {repository / label.name}")
 
 
 def _print_certificate(opened: Bundle) -> None:
     if "parity" in opened.manifest.graphs:
         console.print(certificate_table(json.loads(opened.read(opened.file("parity")))))
-
-
-def _keep_metrics(opened: Bundle, metrics: dict[str, Any]) -> None:
-    manifest = opened.manifest
-    write_manifest(opened.folder, manifest.model_copy(update={"metrics": manifest.metrics | metrics}))
 
 
 @contextmanager
@@ -225,10 +227,6 @@ def _told() -> Iterator[None]:
     except (ParityError, EngramError, ValueError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
 
 
 if __name__ == "__main__":

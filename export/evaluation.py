@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.stories import Example
-from models.evaluation import TaskRow, mean_row, tabulate
+from models.evaluation import TaskRow, tabulate
 from server.contract.bundle import Bundle
 from server.contract.tensors import join, sizes_of, split
 from server.runtime.session import Session
@@ -53,18 +53,6 @@ def evaluate_bundle(
             weights_KF[index] = _weights(answer)
         progress(start + len(chosen))
     return tabulate(examples, wrong, weights_KF)
-
-
-def as_record(rows: Sequence[TaskRow]) -> dict[str, Any]:
-    """Return the rows and their mean as plain values, for a manifest."""
-    mean = mean_row(rows)
-    return {
-        "mean": {"questions": mean.questions, "error": mean.error, "gold_recall": mean.gold_recall},
-        "tasks": {
-            row.task: {"questions": row.questions, "error": row.error, "gold_recall": row.gold_recall}
-            for row in rows
-        },
-    }
 
 
 def _answer(task: Task, bundle: Bundle, session: Session, examples: Sequence[Example]) -> list[QaAnswer]:

@@ -1,11 +1,9 @@
-"""What the command line prints: progress, certificates, bundles and result tables."""
+"""What the command line prints: progress, certificates and bundles."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from export.forms import Progress as Tell
-from models.evaluation import TaskRow, mean_row
 from server.contract.bundle import MANIFEST, Bundle
 from server.contract.manifest import TensorSpec
 
@@ -80,21 +77,6 @@ def facts_of(bundle: Bundle) -> list[str]:
     ]
     lines += [f"data: {record.name} ({record.licence})" for record in manifest.data]
     return [line for line in lines if line]
-
-
-def print_results(rows: Sequence[TaskRow], notes: Sequence[str], as_json: bool, console: Console) -> None:
-    """Print the table of tasks with their mean, and what has to be said about the training data."""
-    everything = [*rows, mean_row(rows)]
-    if as_json:
-        print(json.dumps([asdict(row) for row in everything]))  # noqa: T201 - plain JSON for pipes
-        return
-    table = Table("task", "questions", "error %", "gold facts on top %")
-    for row in everything:
-        recall = "" if row.gold_recall is None else f"{row.gold_recall:.1f}"
-        table.add_row(row.task, f"{row.questions:,}", f"{row.error:.2f}", recall)
-    console.print(table)
-    for note in notes:
-        console.print(note)
 
 
 def _axes(spec: TensorSpec) -> str:

@@ -5,7 +5,7 @@ The number that counts is the bundle's (``python -m export evaluate``); this one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,7 +104,7 @@ def evaluate_checkpoints(
     for path in paths:
         checkpoint = load_checkpoint(path / "best.pt" if path.is_dir() else path)
         try:
-            examples, label = held_out_questions(checkpoint, data, tasks, split)
+            examples, label = held_out_questions(checkpoint.training, data, tasks, split)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         for row in evaluate_checkpoint(checkpoint, examples):
@@ -122,15 +122,15 @@ def evaluate_checkpoints(
 
 
 def held_out_questions(
-    checkpoint: Checkpoint, data: str, tasks: Sequence[int], split: str
+    training: Mapping[str, Any], data: str, tasks: Sequence[int], split: str
 ) -> tuple[list[Example], str]:
-    """Return questions the checkpoint was not trained on, and what to call them.
+    """Return questions that a network with this provenance was not trained on, and what to call them.
 
     Raises:
         OSError: a file is missing.
         ValueError: there are no such questions.
     """
-    trained_on = Selection(**checkpoint.training["selection"])
+    trained_on = Selection(**training["selection"])
     source = data or trained_on.source
     known = source == trained_on.source
     if source == "babi":
@@ -145,7 +145,7 @@ def held_out_questions(
     if known and (split == "valid" or source != "sample"):
         if split == "test":
             raise ValueError(f"{source} has no test questions: use --split valid, or --data another file")
-        held_out = load_examples(trained_on, checkpoint.training["options"]["seed"]).valid
+        held_out = load_examples(trained_on, training["options"]["seed"]).valid
         return held_out, f"the validation stories of {Path(source).name}"
     if split == "valid":
         raise ValueError(f"it was not trained on {source}, so no part of it is held out: leave out --split")

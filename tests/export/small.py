@@ -36,6 +36,8 @@ def small_checkpoint(family):
         limits=LIMITS,
         training={
             "command": "python -m models train",
+            "selection": {"source": "sample"},
+            "options": {"seed": 1},
             "data": [
                 {"name": "Engram sample stories", "licence": "Apache-2.0", "source": "models.data.sample"}
             ],

@@ -113,21 +113,29 @@ def test_evaluate_prints_a_table_and_what_has_to_be_said(folder, questions):
 
 def test_evaluate_as_json_prints_nothing_else_and_can_be_kept(folder, questions):
     result = engram_export("evaluate", folder, "--data", questions, "--json", "--write")
-    rows = json.loads(result.stdout)
-    assert rows[-1]["task"] == "mean"
-    kept = open_bundle(folder).manifest.metrics["test"]
-    assert (kept["data"], kept["runtime"]) == ("questions.jsonl", "onnx")
-    assert kept["mean"]["error"] == rows[-1]["error"]
-    assert kept["notes"] == ["It was not trained."]
+    record = json.loads(result.stdout)
+    assert record["measured_on"] == "all of questions.jsonl"
+    assert record["measured_by"] == "the server's task on onnx, CPU"
+    assert {row["task"] for row in record["rows"]} == {"person", "thing"}
+    kept = open_bundle(folder).manifest
+    assert kept.metrics["test"] == record
+    assert kept.metrics["validation"] == {"error": 50.0}
+
+
+def test_evaluate_takes_what_the_network_was_trained_on_by_default(folder):
+    result = engram_export("evaluate", folder, "--runtime", "torchscript")
+    assert result.exit_code == 0, result.output
+    assert "fresh sample stories" in result.output
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--split", "train"), ("--runtime", "magic"), ("--data", "missing.jsonl")]
+    ("option", "value"),
+    [("--split", "train"), ("--runtime", "magic"), ("--data", "missing.jsonl"), ("--tasks", "21")],
 )
 def test_evaluate_refuses_what_does_not_exist(folder, option, value):
-    result = engram_export("evaluate", folder, "--data", "sample", option, value)
-    assert result.exit_code != 0
-    assert option in result.stderr or value in result.stderr
+    result = engram_export("evaluate", folder, option, value)
+    assert result.exit_code == 1
+    assert value in result.stderr
 
 
 def test_help_names_every_command():

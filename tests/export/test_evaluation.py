@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from export.evaluation import as_record, evaluate_bundle
+from export.evaluation import evaluate_bundle
 from export.verification import open_bundle, open_verified
 from models.data.sample import sample_stories
 from models.data.stories import Example
@@ -44,13 +44,6 @@ def test_a_story_beyond_the_limit_loses_its_oldest_facts(bundle):
     rows = evaluate_bundle(bundle, open_verified(bundle), examples)
     assert rows[0].questions == 2
     assert rows[0].gold_recall <= 50
-
-
-def test_a_record_is_plain_and_holds_the_mean(bundle):
-    rows = evaluate_bundle(bundle, open_verified(bundle), sample_stories(10, seed=2))
-    record = as_record(rows)
-    assert record["tasks"].keys() == {row.task for row in rows}
-    assert record["mean"]["questions"] == sum(row.questions for row in rows)
 
 
 def test_a_task_without_an_evaluation_is_refused(bundle):
