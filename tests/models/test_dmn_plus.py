@@ -51,7 +51,7 @@ def last_state(held, x_SD):
 
 @torch.no_grad()
 def paper(net, story_FT, question_Q):
-    """DMN+ as the paper writes it, for one story without padding: gates of every hop, and the answer's logits."""
+    """DMN+ as the paper writes it, for one unpadded story: the gates of every hop and the answer's logits."""
     facts_FD = torch.stack([position_encoding(net.embedding(fact[fact > 0])) for fact in story_FT])
     facts_FH = last_state(net.fusion_forward, facts_FD)
     facts_FH = facts_FH + last_state(net.fusion_backward, facts_FD.flip(0)).flip(0)
