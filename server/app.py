@@ -18,12 +18,15 @@ from server.api.exchange import ExchangeMiddleware
 from server.api.gate import Gate, public_paths
 from server.api.health import health_routes
 from server.api.lifecycle import Lifecycle, Stage
+from server.api.metrics import Metrics, metrics_routes
 from server.api.models import model_routes
 from server.api.open_inference.http_routes import open_inference_route
 from server.api.open_inference.services import Services
 from server.api.openapi import document
+from server.api.orders import connect
 from server.api.security import Keys
 from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
+from server.runtime.fleet import Alone, Fleet
 from server.runtime.options import RuntimeOptions
 from server.runtime.repository import Repository
 from server.settings import Settings
@@ -33,11 +36,14 @@ from server.tasks import TASKS
 class EngramApp(FastAPI):
     """FastAPI for its documentation pages; every route of ours is a plain one, which costs far less."""
 
-    def __init__(self, settings: Settings, repository: Repository) -> None:
+    def __init__(self, settings: Settings, repository: Repository, fleet: Fleet) -> None:
         self.settings = settings
         self.repository = repository
+        self.fleet = fleet
         self.lifecycle = Lifecycle()
         self.keys = Keys.of(settings)
+        self.metrics = Metrics(repository)
+        self._orders = connect(fleet, repository, self.metrics)
         self.open_inference = Services.of(repository, self.lifecycle, self.keys, settings)
         super().__init__(
             title="Engram",
@@ -49,6 +55,7 @@ class EngramApp(FastAPI):
             telemetry={"tracing": False, "metrics": False, "logs": False},  # asking costs 13 us a request
         )
         self.router.routes[:0] = self._own_routes()  # first, so that a hot route is the first match
+        self.metrics.name_routes(self.router.routes)
         self._add_layers()
         install_error_handlers(self)
 
@@ -68,6 +75,7 @@ class EngramApp(FastAPI):
             routes.append(Route(f"/v1/{name}/batch", BatchEndpoint(service), methods=["POST"]))
         routes += health_routes(self.repository, self.lifecycle)
         routes.append(open_inference_route(self.open_inference))
+        routes += metrics_routes(self.metrics)
         return [*routes, *model_routes(self.repository), *docs_routes(self.title)]
 
     def _add_layers(self) -> None:
@@ -88,16 +96,21 @@ class EngramApp(FastAPI):
                 expose_headers=["Retry-After", "X-Request-Id"],
             )
         self.add_middleware(
-            ExchangeMiddleware, lifecycle=self.lifecycle, gzip_min_bytes=settings.gzip_min_bytes
+            ExchangeMiddleware,
+            lifecycle=self.lifecycle,
+            count=self.metrics.count,
+            gzip_min_bytes=settings.gzip_min_bytes,
         )
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
         await self.repository.start()
+        await self.fleet.join(self._orders)
         async with self._grpc():
             yield
             self.lifecycle.stage = Stage.STOPPING
             await self.repository.drain()
+        await self.fleet.leave()
         await self.repository.close()
 
     @asynccontextmanager
@@ -115,17 +128,20 @@ class EngramApp(FastAPI):
             await door.stop(self.settings.shutdown_grace_s)
 
 
-def create_app(settings: Settings, repository: Repository | None = None) -> EngramApp:
+def create_app(
+    settings: Settings, repository: Repository | None = None, fleet: Fleet | None = None
+) -> EngramApp:
     """Build the application.
 
     Args:
         settings: every knob.
         repository: the models, not started yet; without it the settings' folder is opened.
+        fleet: the processes that serve together; without it this one serves alone.
 
     Raises:
         ValueError: the settings ask for a model by an impossible name, or name keys that cannot be read.
     """
-    return EngramApp(settings, repository or open_repository(settings))
+    return EngramApp(settings, repository or open_repository(settings), fleet or Alone())
 
 
 def open_repository(settings: Settings) -> Repository:

@@ -12,6 +12,7 @@ import os
 import re
 import time
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -85,8 +86,11 @@ def exchange_of(scope: Scope) -> Exchange:
 class ExchangeMiddleware:
     """Give every request an id and a log line, every answer its gzip, every surprise an opaque 500."""
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, gzip_min_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, lifecycle: Lifecycle, count: Callable[[Scope, int], None], gzip_min_bytes: int
+    ) -> None:
         self.app = app
+        self.count = count
         self.lifecycle = lifecycle
         self.gzip_min_bytes = gzip_min_bytes
 
@@ -107,6 +111,7 @@ class ExchangeMiddleware:
                 return
             await self._answer(scope, receive, sender, exchange)
         finally:
+            self.count(scope, exchange.status)
             _log(scope, exchange)
             REQUEST_ID.reset(token)
 

@@ -1,0 +1,191 @@
+"""Snapshots in the text format of Prometheus: Triton's names, so that its dashboards work, and our own.
+
+Triton has no latency histogram; ours are beside it, and ``engram_requests_total`` tells how requests ended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from server import __version__
+from server.api.snapshot import ModelSnapshot, Snapshot
+from server.runtime.statistics import Histogram, Statistics
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+MODEL = ("model", "version")
+
+COUNTERS: dict[str, tuple[str, Callable[[Statistics], int]]] = {
+    "nv_inference_request_success": ("Requests answered.", lambda own: own.success.count),
+    "nv_inference_count": ("Inferences, counting each row of a request.", lambda own: own.inference_count),
+    "nv_inference_exec_count": ("Runs of the graph.", lambda own: own.execution_count),
+    "nv_inference_request_duration_us": (
+        "Microseconds of requests from prepare to answer, together.",
+        lambda own: own.success.ns // 1000,
+    ),
+    "nv_inference_queue_duration_us": (
+        "Microseconds requests waited for an executor, together.",
+        lambda own: own.queue.ns // 1000,
+    ),
+    "nv_inference_compute_input_duration_us": (
+        "Microseconds of joining requests, together.",
+        lambda own: own.compute.input.ns // 1000,
+    ),
+    "nv_inference_compute_infer_duration_us": (
+        "Microseconds of running the graph, together.",
+        lambda own: own.compute.infer.ns // 1000,
+    ),
+    "nv_inference_compute_output_duration_us": (
+        "Microseconds of taking results apart, together.",
+        lambda own: own.compute.output.ns // 1000,
+    ),
+}
+"""Triton's counters of a model version, with what each counts."""
+
+HISTOGRAMS: dict[str, tuple[str, Callable[[Statistics], Histogram]]] = {
+    "engram_request_duration_seconds": (
+        "Time of an answered request from prepare to answer.",
+        lambda own: own.request_seconds,
+    ),
+    "engram_queue_seconds": (
+        "Time an answered request waited for an executor.",
+        lambda own: own.queue_seconds,
+    ),
+    "engram_batch_size": ("Requests in a run of the graph.", lambda own: own.batch_size),
+    "engram_batch_fill_ratio": (
+        "Cells of a run, padding included, over ENGRAM_MAX_BATCH_COST.",
+        lambda own: own.fill,
+    ),
+    "engram_padding_waste_ratio": (
+        "Cells of padding in a run over cells of requests.",
+        lambda own: own.waste,
+    ),
+}
+"""Our distributions of a model version."""
+
+_UNTYPED = re.compile(rb"^(# TYPE nv_inference_(?!pending)\w+) untyped$", re.MULTILINE)
+
+
+def render(snapshot: Snapshot) -> bytes:
+    """Return a snapshot in the text format."""
+    text = generate_latest(_Families(snapshot))
+    # The library would append _total to the name of a counter, and Triton's have none.
+    return _UNTYPED.sub(rb"\1 counter", text)
+
+
+class _Families(Collector):
+    """Every metric of one snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metrics, Triton's first."""
+        models = self._snapshot.models
+        yield from _triton(models)
+        yield from _endings_and_cells(models)
+        for name, (about, histogram) in HISTOGRAMS.items():
+            yield _histograms(name, about, models, histogram)
+        yield from _gauges(models)
+        yield from _server(self._snapshot)
+
+
+def _triton(models: list[ModelSnapshot]) -> Iterator[Metric]:
+    for name, (about, count) in COUNTERS.items():
+        metric = Metric(name, about, "unknown")
+        for model in models:
+            metric.add_sample(name, _labels(model), count(model.statistics))
+        yield metric
+    failures = Metric("nv_inference_request_failure", "Requests that failed, by reason.", "unknown")
+    for model in models:
+        for reason, count_of_reason in model.statistics.failures.items():
+            failures.add_sample(failures.name, {**_labels(model), "reason": reason}, count_of_reason)
+    yield failures
+    yield _gauge(
+        "nv_inference_pending_request_count",
+        "Requests that wait for an executor.",
+        models,
+        lambda model: model.waiting,
+    )
+
+
+def _endings_and_cells(models: list[ModelSnapshot]) -> Iterator[Metric]:
+    endings = CounterMetricFamily(
+        "engram_requests", "Requests, by how they ended.", labels=(*MODEL, "ending")
+    )
+    cells = CounterMetricFamily(
+        "engram_batch_cells", "Cells of all runs: of requests, and of padding.", labels=(*MODEL, "kind")
+    )
+    for model in models:
+        own, key = model.statistics, (model.name, str(model.version))
+        for ending, count in own.endings.items():
+            endings.add_metric((*key, ending), count)
+        cells.add_metric((*key, "request"), own.cells)
+        cells.add_metric((*key, "padding"), own.padded_cells - own.cells)
+    yield endings
+    yield cells
+
+
+def _histograms(
+    name: str, about: str, models: Iterable[ModelSnapshot], histogram: Callable[[Statistics], Histogram]
+) -> Metric:
+    metric = HistogramMetricFamily(name, about, labels=MODEL)
+    for model in models:
+        own, below = histogram(model.statistics), 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, own.bounds), "+Inf"), own.counts, strict=True):
+            below += count
+            buckets.append((bound, below))
+        metric.add_metric((model.name, str(model.version)), buckets, own.total)
+    return metric
+
+
+def _gauges(models: list[ModelSnapshot]) -> Iterator[Metric]:
+    yield _gauge(
+        "engram_queue_cells",
+        "Cells that wait; ENGRAM_MAX_QUEUE_COST bounds them.",
+        models,
+        lambda model: model.waiting_cells,
+    )
+    yield _gauge("engram_model_ready", "Whether the model answers.", models, lambda model: model.ready)
+    yield _gauge("engram_executors", "Executors that live.", models, lambda model: model.executors)
+    device = GaugeMetricFamily(
+        "engram_device_info", "Where the graph really runs.", labels=(*MODEL, "runtime", "device")
+    )
+    for model in models:
+        device.add_metric((model.name, str(model.version), model.runtime, model.device), 1)
+    yield device
+
+
+def _server(snapshot: Snapshot) -> Iterator[Metric]:
+    http = CounterMetricFamily(
+        "engram_http_requests", "HTTP requests, by route and status.", labels=("route", "status")
+    )
+    for (route, status), count in sorted(snapshot.http.items()):
+        http.add_metric((route, str(status)), count)
+    yield http
+    build = GaugeMetricFamily("engram_build_info", "The version that runs.", labels=("version",))
+    build.add_metric((__version__,), 1)
+    yield build
+    for name, value in snapshot.process.items():
+        counts = name.endswith("_total")
+        family = CounterMetricFamily if counts else GaugeMetricFamily
+        yield family(name, "What the system says of the process.", value=value)
+
+
+def _gauge(
+    name: str, about: str, models: list[ModelSnapshot], value: Callable[[ModelSnapshot], float]
+) -> Metric:
+    gauge = GaugeMetricFamily(name, about, labels=MODEL)
+    for model in models:
+        gauge.add_metric((model.name, str(model.version)), value(model))
+    return gauge
+
+
+def _labels(model: ModelSnapshot) -> dict[str, str]:
+    return {"model": model.name, "version": str(model.version)}
