@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from export.wrappers import GRAPHS, Graph
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.families import FAMILIES
 from server.contract.bundle import MANIFEST, Bundle
-from server.contract.manifest import DataRecord, Manifest, TaskName
+from server.contract.manifest import NAME_PATTERN, DataRecord, Manifest, TaskName
 from server.contract.text import Vocabulary
 
 VERSION = 1
@@ -38,6 +39,14 @@ class Label:
     default: bool = False
     languages: tuple[str, ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a name that may not reach a path."""
+        if not re.fullmatch(NAME_PATTERN, self.name):
+            raise ValueError(
+                f"{self.name!r} is no name for a model: at most 128 letters, digits, '.', '_' and '-', "
+                "the first a letter or a digit"
+            )
 
 
 def write_bundle(
@@ -67,7 +76,7 @@ def write_bundle(
         FileExistsError: there is such a bundle, and ``force`` does not allow to replace it.
         ParityError: an exported form is not the network.
         BundleError: the bundle does not pass the checks that a server makes.
-        ValueError: the label breaks a rule of the manifest.
+        ValueError: the checkpoint's data records break a rule of the manifest.
     """
     target = repository / label.name
     graph = GRAPHS[checkpoint.family](checkpoint)

@@ -132,11 +132,10 @@ def test_torchscript_and_checkpoint_can_be_left_out(checkpoint, forms, exporting
     assert certificate["largest_difference"].keys() == {"onnx"}
 
 
-@pytest.mark.parametrize("name", ["../outside", "", ".hidden", "a/b"])
-def test_an_impossible_name_is_refused_before_anything_is_written(checkpoint, tmp_path, name):
-    with pytest.raises(ValueError, match="name"):
-        write_bundle(checkpoint, tmp_path, Label(name), quiet)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("name", ["../outside", "", ".hidden", "a/b", "a b"])
+def test_an_impossible_name_is_refused(name):
+    with pytest.raises(ValueError, match="is no name for a model"):
+        Label(name)
 
 
 def test_a_stricter_tolerance_is_kept_to(checkpoint, exporting, tmp_path):
