@@ -1,0 +1,26 @@
+"""BentoML: one worker with its adaptive batching, which has no window to turn off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bentoml
+import graph
+
+
+@bentoml.service(
+    workers=1,
+    traffic={"timeout": 60, "max_concurrency": 512},
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+)
+class Qa:
+    """A batchable endpoint takes a list, so a single request is a list of one."""
+
+    def __init__(self) -> None:
+        self.session = graph.open_graph()
+
+    @bentoml.api(route="/predict", batchable=True, max_batch_size=graph.MAX_BATCH, max_latency_ms=1000)
+    def predict(self, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run a batch."""
+        return graph.as_json(items, self.session)
