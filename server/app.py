@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -29,17 +30,21 @@ from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
 from server.runtime.fleet import Alone, Fleet
 from server.runtime.options import RuntimeOptions
 from server.runtime.repository import Repository
-from server.settings import Settings
+from server.settings import Settings, wants_traces
 from server.tasks import TASKS
+from server.tracing import Tracer, open_tracer
 
 
 class EngramApp(FastAPI):
     """FastAPI for its documentation pages; every route of ours is a plain one, which costs far less."""
 
-    def __init__(self, settings: Settings, repository: Repository, fleet: Fleet) -> None:
+    def __init__(
+        self, settings: Settings, repository: Repository, fleet: Fleet, tracer: Tracer | None
+    ) -> None:
         self.settings = settings
         self.repository = repository
         self.fleet = fleet
+        self.tracer = tracer
         self.lifecycle = Lifecycle()
         self.keys = Keys.of(settings)
         self.metrics = Metrics(repository)
@@ -100,6 +105,7 @@ class EngramApp(FastAPI):
             lifecycle=self.lifecycle,
             count=self.metrics.count,
             gzip_min_bytes=settings.gzip_min_bytes,
+            tracer=self.tracer,
         )
 
     @asynccontextmanager
@@ -112,6 +118,8 @@ class EngramApp(FastAPI):
             await self.repository.drain()
         await self.fleet.leave()
         await self.repository.close()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
 
     @asynccontextmanager
     async def _grpc(self) -> AsyncIterator[None]:
@@ -129,7 +137,10 @@ class EngramApp(FastAPI):
 
 
 def create_app(
-    settings: Settings, repository: Repository | None = None, fleet: Fleet | None = None
+    settings: Settings,
+    repository: Repository | None = None,
+    fleet: Fleet | None = None,
+    tracer: Tracer | None = None,
 ) -> EngramApp:
     """Build the application.
 
@@ -137,11 +148,15 @@ def create_app(
         settings: every knob.
         repository: the models, not started yet; without it the settings' folder is opened.
         fleet: the processes that serve together; without it this one serves alone.
+        tracer: what traces go through; without it the settings' own is opened, if they ask for one.
 
     Raises:
-        ValueError: the settings ask for a model by an impossible name, or name keys that cannot be read.
+        ValueError: the settings ask for a model by an impossible name, name keys that cannot be read, or want
+            traces without the packages for them.
     """
-    return EngramApp(settings, repository or open_repository(settings), fleet or Alone())
+    if tracer is None and wants_traces(settings):
+        tracer = open_tracer()
+    return EngramApp(settings, repository or open_repository(settings), fleet or Alone(), tracer)
 
 
 def open_repository(settings: Settings) -> Repository:

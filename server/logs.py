@@ -1,7 +1,7 @@
 """Structured logs: one JSON object a line, or the same content as text for people.
 
 ``configure_logging`` is called once by ``python -m server``. Every line written while a request is handled
-carries its id through ``REQUEST_ID``.
+carries its id through ``REQUEST_ID``, and that of its trace, if there is one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import orjson
+
+from server.tracing import TRACE
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Id of the request that is being handled, for log lines written on its way."""
@@ -39,7 +41,7 @@ def configure_logging(
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, request id and the record's ``fields``."""
+    """One JSON object a line: time, level, logger, message, ids and the record's ``fields``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
@@ -51,6 +53,8 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := REQUEST_ID.get():
             line["request_id"] = request_id
+        if trace := TRACE.get():
+            line["trace_id"] = trace.trace_id
         line |= _fields(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

@@ -17,6 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "ENGRAM_"
 
+OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""OpenTelemetry's own variables that say where traces go."""
+
 
 class SettingsError(Exception):
     """A setting has a value that cannot be used; the message is meant for the person who set it."""
@@ -71,6 +74,12 @@ class Settings(BaseSettings):
         "auto",
         description="Where the graphs run; cuda refuses to fall back to the CPU, auto reports its choice.",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that serve together on one set of ports; 1 needs no supervisor.",
+    )
     executors: int = Field(1, ge=1, le=64, description="Executor threads for each model, one session each.")
     executor_stall_s: float = Field(
         60.0, gt=0, description="A run that takes longer has lost its executor, which is replaced."
@@ -119,6 +128,10 @@ class Settings(BaseSettings):
     shutdown_grace_s: int = Field(
         30, ge=0, description="After that, how long requests in flight may take before they are cut off."
     )
+    tracing: bool | None = Field(
+        None,
+        description="Send traces by OpenTelemetry; unset, it is on when OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe messages that are logged."
     )
@@ -149,6 +162,13 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(entry) for entry in error.errors())) from None
+
+
+def wants_traces(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether traces are sent: as the setting says, else when OpenTelemetry has somewhere to send."""
+    if settings.tracing is not None:
+        return settings.tracing
+    return any(environment.get(name) for name in OTLP_ENDPOINTS)
 
 
 def misspelled(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

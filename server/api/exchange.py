@@ -24,6 +24,7 @@ from server.api.negotiation import takes_gzip
 from server.api.security import ANONYMOUS, Caller
 from server.errors import ShuttingDown
 from server.logs import REQUEST_ID
+from server.tracing import TRACE, Trace, Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +37,15 @@ LONGEST_PATH = 512
 CLIENT_GONE = 499
 """Logged as the status of a request whose client left (nginx's number for it); never sent."""
 
+METRICS = "/metrics"
+HEALTH = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
+"""What probes ask, again and again, and without a key."""
+
 THREAD_BYTES = 256 * 1024
 """From this size on, compression leaves the event loop."""
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._:/+=@-]")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _COMPRESSIBLE = (b"application/json", b"image/svg+xml", b"text/")
 
 
@@ -87,10 +93,16 @@ class ExchangeMiddleware:
     """Give every request an id and a log line, every answer its gzip, every surprise an opaque 500."""
 
     def __init__(
-        self, app: ASGIApp, lifecycle: Lifecycle, count: Callable[[Scope, int], None], gzip_min_bytes: int
+        self,
+        app: ASGIApp,
+        lifecycle: Lifecycle,
+        count: Callable[[Scope, int], str],
+        gzip_min_bytes: int,
+        tracer: Tracer | None = None,
     ) -> None:
         self.app = app
         self.count = count
+        self.tracer = tracer
         self.lifecycle = lifecycle
         self.gzip_min_bytes = gzip_min_bytes
 
@@ -101,6 +113,7 @@ class ExchangeMiddleware:
             return
         exchange = scope["engram"] = Exchange(scope)
         token = REQUEST_ID.set(exchange.request_id)
+        trace = self._trace(scope, exchange)
         sender = _Sender(send, exchange, self.gzip_min_bytes)
         if self.lifecycle.stage is not Stage.SERVING:
             sender.headers.append((b"connection", b"close"))  # so that clients move on before the port closes
@@ -111,9 +124,23 @@ class ExchangeMiddleware:
                 return
             await self._answer(scope, receive, sender, exchange)
         finally:
-            self.count(scope, exchange.status)
+            route = self.count(scope, exchange.status)
             _log(scope, exchange)
+            if trace is not None:
+                _end(trace, scope, exchange, route)
             REQUEST_ID.reset(token)
+
+    def _trace(self, scope: Scope, exchange: Exchange) -> Trace | None:
+        """Begin a trace, save of probes and scrapers; where none are sent, log the id of the client's."""
+        if self.tracer is None:
+            if match := _TRACEPARENT.fullmatch(exchange.headers.get(b"traceparent", b"")):
+                exchange.fields["trace_id"] = match[1].decode("ascii")
+            return None
+        if scope["path"] in HEALTH or scope["path"] == METRICS:
+            return None
+        trace = self.tracer.begin(exchange.headers)
+        TRACE.set(trace)  # for this request's task, and for no other
+        return trace
 
     async def _answer(self, scope: Scope, receive: Receive, sender: _Sender, exchange: Exchange) -> None:
         try:
@@ -181,6 +208,20 @@ def _gzip(body: bytes) -> bytes:
 def clean_request_id(header: bytes) -> str:
     """Return a client's request id without what is unsafe in logs and headers, or a new one."""
     return _UNSAFE.sub(b"", header[:LONGEST_ID]).decode("ascii") or os.urandom(12).hex()
+
+
+def _end(trace: Trace, scope: Scope, exchange: Exchange, route: str) -> None:
+    TRACE.set(None)
+    trace.end(
+        f"{scope['method']} {route}",
+        {
+            "http.request.method": scope["method"],
+            "http.route": route,
+            "http.response.status_code": exchange.status,
+            "engram.request_id": exchange.request_id,
+            "engram.model": exchange.fields.get("model", ""),
+        },
+    )
 
 
 def _log(scope: Scope, exchange: Exchange) -> None:

@@ -11,16 +11,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.api.docs_page import DOCS_PATHS
 from server.api.error_handlers import error_response
-from server.api.exchange import exchange_of
+from server.api.exchange import HEALTH, METRICS, exchange_of
 from server.api.http_errors import NotFound
 from server.api.security import Caller, Keys
 from server.errors import EngramError
 from server.settings import Settings, variable
-
-HEALTH = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
-"""Open always: a probe carries no key, and the answer says nothing but live or ready."""
-
-METRICS = "/metrics"
 
 
 class Gate:

@@ -40,11 +40,12 @@ class Metrics:
         """Learn the path of every endpoint: FastAPI tells which endpoint took a request, not which route."""
         self._paths = {route.endpoint: route.path for route in routes if isinstance(route, Route)}
 
-    def count(self, scope: Scope, status: int) -> None:
-        """Count a request that has ended; the label is the route's template, so that there are few."""
+    def count(self, scope: Scope, status: int) -> str:
+        """Count a request that has ended and return its route, which is a template, so that there are few."""
         route = scope.get("route")
         path = self._paths.get(scope.get("endpoint"), "none") if route is None else route.path
         self.http[path, status] += 1
+        return path
 
     def snapshot(self) -> Snapshot:
         """Return the numbers of this process. They are not copied: encode or render them at once."""

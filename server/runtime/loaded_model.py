@@ -21,6 +21,7 @@ from server.runtime.session import OpenSession, Session, open_session
 from server.runtime.statistics import Statistics
 from server.runtime.warm_up import warm_up
 from server.tasks import TASKS, Task
+from server.tracing import ran, step
 
 logger = logging.getLogger(__name__)
 
@@ -127,10 +128,12 @@ class LoadedModel:
         if self.state != "ready" or task is None or bundle is None or batcher is None:
             raise self.not_ready()
         with self.statistics.request():
-            prepared = task.prepare(request, bundle)
+            with step("prepare"):
+                prepared = task.prepare(request, bundle)
             run = await batcher.run(prepared.arrays, prepared.outputs, deadline)
-            self.statistics.answered([run])
-            return task.interpret(run.outputs, prepared, bundle), run
+            self._note([run])
+            with step("interpret"):
+                return task.interpret(run.outputs, prepared, bundle), run
 
     async def run(self, arrays: Arrays, outputs: Sequence[str], deadline: float | None) -> dict[str, Array]:
         """Run the graph on raw arrays, which may be joined with other requests like any row.
@@ -152,8 +155,14 @@ class LoadedModel:
         with self._visitors, self.statistics.request():
             count = check_batch(bundle, arrays, outputs, self.options.max_batch_size)
             runs = await together(batcher.run(row, outputs, deadline) for row in cut(arrays, count))
-            self.statistics.answered(runs)
+            self._note(runs)
             return stack([run.outputs for run in runs])
+
+    def _note(self, runs: Sequence[Run]) -> None:
+        """Take note of the runs of one request's rows, in the statistics and in its trace."""
+        slowest = runs[0] if len(runs) == 1 else max(runs, key=lambda run: run.queue_ms + run.compute_ms)
+        self.statistics.answered(runs)
+        ran(slowest.queue_ms, slowest.compute_ms, slowest.batch_size)
 
     def not_ready(self) -> ModelNotReady:
         """Make the error for a request that comes while this model cannot answer."""

@@ -26,13 +26,18 @@ def settings():
 
 
 @pytest.fixture
-def open_app(repository_folder, session, options, settings):
+def tracer():
+    return None
+
+
+@pytest.fixture
+def open_app(repository_folder, session, options, settings, tracer):
     """Open the application: a context that gives a client, and the application as ``client.app``."""
 
     @asynccontextmanager
-    async def open_app():
+    async def open_app(*, traced=True):
         repository = Repository(repository_folder, options, open_session=lambda *_: session)
-        app = create_app(settings, repository)
+        app = create_app(settings, repository, tracer=tracer if traced else None)
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),
