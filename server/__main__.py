@@ -16,6 +16,7 @@ from server.command_line import read_settings
 from server.logs import configure_logging
 from server.serving import BACKLOG, serve
 from server.settings import Settings, SettingsError, misspelled, variable
+from server.workers.supervisor import supervise
 
 logger = logging.getLogger("server")
 
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app = _build(settings)
         listener = _listen(settings.host, settings.port, "port")
         listeners = [listener, *_listen_for_metrics(settings)]
+        grpc = _listen_for_grpc(settings)
     except (SettingsError, Refusal) as error:
         print(f"engram: {error}", file=sys.stderr)  # noqa: T201 - the one message for a person at a terminal
         return 2
@@ -53,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     _allow_files(settings.max_connections + SPARE_FILES)
     with ExitStack() as stack:
-        for each in listeners:
+        for each in [*listeners, *grpc]:
             stack.enter_context(each)
+        if settings.workers > 1:
+            return supervise(settings, sys.argv[1:] if arguments is None else arguments, listeners, grpc)
         return 0 if serve(app, listeners) else 2
 
 
@@ -115,6 +119,17 @@ def _listen_for_metrics(settings: Settings) -> list[socket.socket]:
         if "metrics_port" in settings.model_fields_set:
             raise
         return []
+
+
+def _listen_for_grpc(settings: Settings) -> list[socket.socket]:
+    """Make sure that the port for gRPC is free, and keep it where several workers will open it."""
+    if not settings.grpc_port:
+        return []
+    listener = _listen(settings.host, settings.grpc_port, "grpc_port")
+    if settings.workers > 1:
+        return [listener]
+    listener.close()
+    return []
 
 
 def _allow_files(count: int) -> None:

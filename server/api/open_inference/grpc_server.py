@@ -23,7 +23,8 @@ async def start_grpc(services: Services, host: str, port: int) -> grpc.aio.Serve
         options=[
             ("grpc.max_receive_message_length", services.settings.max_decompressed_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a second server
+            # Workers share the port; without them, one that is taken is an error, not a second server.
+            ("grpc.so_reuseport", int(services.settings.workers > 1)),
         ]
     )
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(services), server)
