@@ -78,7 +78,7 @@ def train(
 
         python -m models train dmn_plus --preset tiny --data my.jsonl --set network.hidden=64
 
-    The run folder holds best.pt (the checkpoint, for evaluate and export), state.pt, log.csv and training.png.
+    The run folder holds best.pt (the checkpoint, to evaluate and export), state.pt, log.csv, training.png.
     """
     with _plain_errors(ValueError, OSError):
         if family not in FAMILIES:
@@ -210,9 +210,8 @@ def _announce(recipe: QuestionAnsweringRecipe, folder: Path) -> None:
         f"{len(recipe.valid):,} validation questions, {recipe.parameters:,} parameters, run folder {folder}"
     )
     if recipe.unseen_answers:
-        console.print(
-            f"validation answers that no training story has count as wrong: {', '.join(recipe.unseen_answers)}"
-        )
+        unseen = ", ".join(recipe.unseen_answers)
+        console.print(f"validation answers that no training story has count as wrong: {unseen}")
 
 
 def _how_to_go_on(folder: Path) -> str:
