@@ -30,6 +30,7 @@ from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
 from server.runtime.fleet import Alone, Fleet
 from server.runtime.options import RuntimeOptions
 from server.runtime.repository import Repository
+from server.runtime.watch import Watch
 from server.settings import Settings, wants_traces
 from server.tasks import TASKS
 from server.tracing import Tracer, open_tracer
@@ -112,7 +113,7 @@ class EngramApp(FastAPI):
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
         await self.repository.start()
         await self.fleet.join(self._orders)
-        async with self._grpc():
+        async with self._watch(), self._grpc():
             yield
             self.lifecycle.stage = Stage.STOPPING
             await self.repository.drain()
@@ -120,6 +121,18 @@ class EngramApp(FastAPI):
         await self.repository.close()
         if self.tracer is not None:
             await asyncio.to_thread(self.tracer.close)
+
+    @asynccontextmanager
+    async def _watch(self) -> AsyncIterator[None]:
+        """Follow the model repository on disk meanwhile, if that is wanted."""
+        if not self.settings.watch_s:
+            yield
+            return
+        watching = asyncio.create_task(Watch(self.repository, self.settings.watch_s).run())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
     @asynccontextmanager
     async def _grpc(self) -> AsyncIterator[None]:

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Names of the models to load, separated by commas; empty loads all of them."
     )
+    watch_s: float = Field(
+        0.0, ge=0, description="How often to look for bundles that came, changed or went; 0 looks never."
+    )
     runtime: Literal["onnx", "torchscript", "triton"] | None = Field(
         None, description="Runtime for every model, instead of the one its manifest names."
     )

@@ -175,8 +175,9 @@ class Repository:
         await self._changes.unload(reference)
 
     def wanted(self, name: str) -> list[str]:
-        """List how a bundle was asked for: by its name, by versions of it, or not at all."""
-        return sorted(self._changes.wanted_of(name))
+        """List what to load of a bundle: versions or the name, as asked for, or nothing."""
+        asked_for = {each for each in self._names if each.partition(":")[0] == name}
+        return sorted(asked_for | self._changes.wanted_of(name)) or ([] if self._names else [name])
 
     async def drain(self) -> None:
         """Refuse new requests and wait until the accepted ones are answered."""
