@@ -64,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the connection; one too many gets an answer to its request, and no more."""
         super().connection_made(transport)
         self._in_head = True
+        self._in_message = self._is_alone = False
         self._head_bytes = self._read_bytes = self._chunks = 0
         self._refusal: EngramError | None = None
         self._timer: TimerHandle | None = self.loop.call_later(self.limits.head_s, self._out_of_time)
@@ -80,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came; a head that goes on and on is cut off."""
         self._read_bytes = len(data)
+        self._is_alone = not self._in_message
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -91,8 +93,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = self._chunks = 0
+        self._in_head = self._in_message = True
+        self._chunks = 0
+        # After the end of another request in the same read, where this one begins is not known.
+        self._head_bytes = self._read_bytes if self._is_alone else 0
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, together with the reason if it must be refused."""
@@ -116,6 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the request's body."""
+        self._in_message = self._is_alone = False
         self._stop_timer()
         super().on_message_complete()
 
