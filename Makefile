@@ -32,7 +32,7 @@ demo: .venv/torch-free/.sdk  ## start a server, ask where the milk is, show wher
 test: .venv/dev/.sdk  ## run every test that is quick and needs no special machine
 	@.venv/dev/bin/python -m pytest -q
 
-test-slow: .venv/dev/.sdk  ## run the tests marked slow
+test-slow: .venv/dev/.sdk .venv/triton/.ready  ## run the tests marked slow
 	@.venv/dev/bin/python -m pytest -q -m "slow and not gpu and not image"
 
 test-gpu: .venv/dev/.sdk  ## run the tests marked gpu
@@ -74,7 +74,7 @@ lock:  ## resolve requirements/*.in into locks; UPGRADE=--upgrade moves to the l
 	@echo "resolving requirements"
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python $(PIP) install uv
 	@$(LOCK) requirements/dev.in --output-file requirements/dev.txt
-	@for name in serve gpu torch-free train; do \
+	@for name in serve gpu tracing torch-free train; do \
 	  $(LOCK) --constraints requirements/dev.txt requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 
 image:  ## build the CPU image
@@ -87,12 +87,19 @@ clean:  ## remove environments, caches and build outputs; training runs stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/%/.ready: requirements/%.txt
+define make_environment
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Engram needs Python 3.11 or newer and $(PYTHON) is %d.%d: name another with make PYTHON=python3.11" % sys.version_info[:2])'
 	@echo "making .venv/$* from $<"
 	@rm -rf .venv/$* && $(PYTHON) -m venv .venv/$*
 	@.venv/$*/bin/python $(PIP) install --no-compile -r $<  # modules compile when first imported, most never are
 	@touch $@
+endef
+
+.venv/%/.ready: requirements/%.txt
+	$(make_environment)
+
+.venv/%/.ready: tests/conformance/%.txt  # triton: a server to compare with, whose numpy is older than ours
+	$(make_environment)
 
 .venv/%/.sdk: .venv/%/.ready clients/python/pyproject.toml
 	@.venv/$*/bin/python $(PIP) install --no-deps --no-build-isolation -e clients/python
