@@ -7,7 +7,7 @@ from typing import Any
 
 from server import __version__
 from server.api.open_inference.served_models import Catalogue, Port, ServedModel
-from server.runtime.loaded_model import LoadedModel
+from server.api.snapshot import ModelSnapshot
 from server.runtime.statistics import ComputeDurations, Duration
 
 Json = dict[str, Any]
@@ -68,9 +68,9 @@ def model_config(model: ServedModel, catalogue: Catalogue) -> Json:
     }
 
 
-def statistics(entries: Iterable[tuple[str, LoadedModel]]) -> Json:
+def statistics(entries: Iterable[tuple[str, ModelSnapshot]]) -> Json:
     """Return the counts of these models; a text name shows those of the model behind it."""
-    return {"model_stats": [_statistics(name, loaded) for name, loaded in entries]}
+    return {"model_stats": [_statistics(name, model) for name, model in entries]}
 
 
 def index(catalogue: Catalogue, *, ready: bool) -> list[Json]:
@@ -103,8 +103,8 @@ def _config(port: Port) -> Json:
     return {"name": port.name, "data_type": f"TYPE_{kind}", "dims": list(port.shape[1:])}
 
 
-def _statistics(name: str, loaded: LoadedModel) -> Json:
-    counts = loaded.statistics
+def _statistics(name: str, model: ModelSnapshot) -> Json:
+    counts = model.statistics
     outcomes = {
         "success": counts.success,
         "fail": counts.fail,
@@ -115,7 +115,7 @@ def _statistics(name: str, loaded: LoadedModel) -> Json:
     }
     return {
         "name": name,
-        "version": str(loaded.version),
+        "version": str(model.version),
         "last_inference": counts.last_inference_ms,
         "inference_count": counts.inference_count,
         "execution_count": counts.execution_count,

@@ -82,12 +82,8 @@ class InferenceService:
     @answering
     async def ModelStatistics(self, message: Any, context: grpc.aio.ServicerContext) -> Any:
         """Tell what became of requests, to one model or to all."""
-        if message.name:
-            loaded, name = self.services.catalogue.look_up(message.name, message.version)
-            entries = [(name, loaded)]
-        else:
-            entries = [(loaded.name, loaded) for loaded in self.services.repository.models()]
-        return ParseDict(descriptions.statistics(entries), pb.ModelStatisticsResponse())
+        counts = await self.services.statistics(message.name, message.version)
+        return ParseDict(counts, pb.ModelStatisticsResponse())
 
     @answering
     async def ModelInfer(self, message: Any, context: grpc.aio.ServicerContext) -> Any:

@@ -23,7 +23,6 @@ from server.api.open_inference.descriptions import (
     model_config,
     model_metadata,
     server_metadata,
-    statistics,
 )
 from server.api.open_inference.http_infer import infer_routes
 from server.api.open_inference.services import Services
@@ -146,12 +145,11 @@ class Handlers:
 
     async def stats(self, request: Request) -> Any:
         """Tell what became of the model's requests."""
-        loaded, name = self._catalogue.look_up(*_model(request))
-        return statistics([(name, loaded)])
+        return await self._services.statistics(*_model(request))
 
     async def all_stats(self, _: Request) -> Any:
         """Tell what became of every request."""
-        return statistics((loaded.name, loaded) for loaded in self._services.repository.models())
+        return await self._services.statistics()
 
     async def index(self, request: Request) -> Any:
         """List the models."""

@@ -94,7 +94,8 @@ def _stories_and_questions(arrays: Mapping[str, Array], most: int) -> tuple[list
             f"input 'story' has {story.ndim} axes, expected [facts] or [batch, facts]", fields=["story"]
         )
     rows = story[None] if story.ndim == 1 else story
-    if question.size != len(rows) or question.shape not in ((), (len(rows),), (len(rows), 1)):
+    shapes = ((), (1,)) if story.ndim == 1 else ((len(rows),), (len(rows), 1))
+    if question.shape not in shapes:
         raise InvalidRequest(
             f"input 'question' has the shape {list(question.shape)}, expected one question for each of "
             f"{len(rows)} stories",

@@ -239,20 +239,29 @@ async def test_unknown_outputs_are_refused(client, arrays):
         await client("infer", "tiny", client.inputs(arrays), outputs=client.outputs("gates"))
 
 
-async def test_many_requests_at_once(client, arrays):
-    if client.kind in ("http.aio", "grpc.aio"):
+@pytest.mark.parametrize("kind", ["http.aio", "grpc.aio"])
+async def test_many_requests_at_once(kind, address, arrays):
+    async with Client(kind, address) as client:
         calls = [client("infer", "tiny", client.inputs(arrays)) for _ in range(20)]
-        results = await asyncio.gather(*calls)
-    elif client.kind == "http":
-        handles = [client.raw.async_infer("tiny", client.inputs(arrays)) for _ in range(20)]
-        results = [handle.get_result() for handle in handles]
-    else:
-        done = queue.SimpleQueue()
-        for _ in range(20):
-            client.raw.async_infer("tiny", client.inputs(arrays), lambda result, error: done.put(result))
-        results = [done.get(timeout=20) for _ in range(20)]
-    for result in results:
-        check(result, arrays)
+        for result in await asyncio.gather(*calls):
+            check(result, arrays)
+
+
+def test_many_requests_by_callback(address, arrays):
+    client, done = Client("grpc", address), queue.SimpleQueue()
+    for _ in range(20):
+        client.raw.async_infer("tiny", client.inputs(arrays), lambda result, error: done.put(result))
+    for _ in range(20):
+        check(done.get(timeout=20), arrays)
+    client.raw.close()
+
+
+def test_many_requests_by_handle(address, arrays):
+    client = Client("http", address, concurrency=4)
+    handles = [client.raw.async_infer("tiny", client.inputs(arrays)) for _ in range(20)]
+    for handle in handles:
+        check(handle.get_result(), arrays)
+    client.raw.close()
 
 
 @pytest.mark.parametrize("sent", [True, False], ids=["bytes", "json"])
@@ -266,6 +275,16 @@ async def test_http_takes_and_gives_bytes_and_json(over_http, arrays, sent, want
     )
     check(result, arrays, ["attention"])
     assert ("data" in result.get_output("attention")) is not wanted
+
+
+async def test_nan_never_leaves_in_json(over_http):
+    nothing = {"story_tokens": np.zeros((1, 2, 2), np.int64), "question_tokens": np.ones((1, 1), np.int64)}
+    result = await over_http("infer", "tiny", over_http.inputs(nothing))
+    assert np.isnan(result.as_numpy("attention")).all()
+    wanted = over_http.outputs("attention", binary=False)
+    with pytest.raises(InferenceServerException, match="ask for it with binary_data") as failure:
+        await over_http("infer", "tiny", over_http.inputs(nothing), outputs=wanted)
+    assert failure.value.status() == "400"
 
 
 @pytest.mark.parametrize("sent", ["gzip", "deflate", None])
