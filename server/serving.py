@@ -21,6 +21,9 @@ logger = logging.getLogger("server")
 BACKLOG = 2048
 """Connections the system keeps waiting while the event loop is busy (uvicorn's default)."""
 
+LAST_WORDS_S = 0.25
+"""How long connections that were taken at the last moment have to hand over their request."""
+
 Started = Callable[[], None]
 
 
@@ -60,9 +63,9 @@ def serve(app: EngramApp, listeners: list[socket.socket], started: Started | Non
 
 
 class DrainingServer(uvicorn.Server):
-    """A server that after SIGTERM first reports not ready, and only then stops taking connections.
+    """A server that after SIGTERM first reports not ready, then takes no more connections, then no requests.
 
-    Ctrl-C skips that wait, and a second signal of either kind does too.
+    Ctrl-C skips the waits, and a second signal of either kind does too.
     """
 
     def __init__(self, config: uvicorn.Config, app: EngramApp, started: Started) -> None:
@@ -71,6 +74,7 @@ class DrainingServer(uvicorn.Server):
         self._started = started
         self._drain_s = app.settings.drain_s
         self._stop_at: float | None = None
+        self._deaf = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
@@ -87,10 +91,20 @@ class DrainingServer(uvicorn.Server):
             self._stop_at = time.monotonic() + self._drain_s
         else:
             self._stop_at = time.monotonic()
+            self._deaf = True
 
     async def on_tick(self, counter: int) -> bool:
         """Stop taking work once the drain is over; called ten times a second."""
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            if not self._deaf:
+                self._deafen(self._stop_at + LAST_WORDS_S)
+                return await super().on_tick(counter)
             self._app.lifecycle.stage = Stage.STOPPING
             self.should_exit = True
         return await super().on_tick(counter)
+
+    def _deafen(self, stop_at: float) -> None:
+        """Take no more connections, and go on with those that are open."""
+        self._deaf, self._stop_at = True, stop_at
+        for server in self.servers:
+            server.close()

@@ -112,3 +112,16 @@ async def once(port, method, path, body=None):
         return await client.request(method, path, body)
     finally:
         client.close()
+
+
+async def ask(port, body=QUESTION, **fields):
+    """Ask one question on a connection of its own."""
+    return await once(port, "POST", "/v1/qa", {**body, **fields})
+
+
+async def until(holds, seconds=60):
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)

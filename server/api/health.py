@@ -32,7 +32,13 @@ def health_routes(repository: Repository, lifecycle: Lifecycle) -> list[Route]:
             raise ShuttingDown("the server is shutting down")
         if not repository.is_ready():
             models = [
-                {"name": model.name, "version": model.version, "state": model.state, "reason": model.reason}
+                {
+                    "name": model.name,
+                    "version": model.version,
+                    "state": model.state,
+                    "executors": model.executors,
+                    "reason": model.reason,
+                }
                 for model in repository.models()
             ]
             raise ModelNotReady("not every model that was asked for is ready", models=models)

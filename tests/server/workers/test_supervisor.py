@@ -83,6 +83,7 @@ async def test_workers_share_a_port_orders_and_counts_outlive_one_and_end_togeth
     assert server.end() == 0
 
 
+@pytest.mark.slow
 async def test_workers_are_replaced_connections_wait_for_them_and_they_do_not_outlive_their_supervisor(serve):
     server = serve()
     first = server.workers()
