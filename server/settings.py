@@ -103,6 +103,9 @@ class Settings(BaseSettings):
         32 * 2**20, ge=1, description="Largest request body once its compression is undone."
     )
     max_json_depth: int = Field(64, ge=2, le=500, description="Deepest nesting of a JSON body.")
+    max_tensor_elements: int = Field(
+        2**20, ge=1, description="Most elements of all tensors of one inference request."
+    )
     max_header_bytes: int = Field(
         32 * 2**10, ge=1024, description="Most bytes of a request line with its headers."
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TypeVar
 
 import msgspec
 import numpy as np
 
+from server.api.exchange import THREAD_BYTES
 from server.api.http_errors import MalformedBody
 from server.errors import InvalidRequest
 from server.settings import variable
@@ -30,7 +32,7 @@ _FIELD = re.compile(
 )
 
 
-def check_depth(body: bytes, most: int) -> None:
+async def check_depth(body: bytes, most: int) -> None:
     """Make sure that lists and objects are nested at most ``most`` deep.
 
     Raises:
@@ -38,17 +40,10 @@ def check_depth(body: bytes, most: int) -> None:
     """
     if body.count(b"[") + body.count(b"{") <= most:
         return  # nearly always: there are not even that many
-    # Escapes go, then all that is neither quote nor bracket; brackets between quotes do not count.
-    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _REST)
-    structure = np.frombuffer(kept, np.uint8)
-    quotes = depth = 0
-    for start in range(0, len(structure), _PIECE):
-        piece = structure[start : start + _PIECE]
-        seen = np.cumsum(piece == _QUOTE) + quotes
-        depths = np.cumsum(_STEPS[piece] * (seen % 2 == 0), dtype=np.int64) + depth
-        if depths.max() > most:
-            raise MalformedBody(f"the body is nested more than {most} deep ({variable('max_json_depth')})")
-        quotes, depth = int(seen[-1]), int(depths[-1])
+    if len(body) < THREAD_BYTES:
+        _check_depth(body, most)
+    else:
+        await asyncio.to_thread(_check_depth, body, most)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:
@@ -99,3 +94,17 @@ def _invalid(text: str) -> InvalidRequest:
     else:
         message = message[:1].lower() + message[1:].replace("`", "")
     return invalid_field((path or "body")[:LONGEST_ECHO], message[:LONGEST_ECHO])
+
+
+def _check_depth(body: bytes, most: int) -> None:
+    # Escapes go, then all that is neither quote nor bracket; brackets between quotes do not count.
+    kept = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _REST)
+    structure = np.frombuffer(kept, np.uint8)
+    quotes = depth = 0
+    for start in range(0, len(structure), _PIECE):
+        piece = structure[start : start + _PIECE]
+        seen = np.cumsum(piece == _QUOTE) + quotes
+        depths = np.cumsum(_STEPS[piece] * (seen % 2 == 0), dtype=np.int64) + depth
+        if depths.max() > most:
+            raise MalformedBody(f"the body is nested more than {most} deep ({variable('max_json_depth')})")
+        quotes, depth = int(seen[-1]), int(depths[-1])

@@ -82,7 +82,7 @@ class TaskService:
         self.lifecycle.require_open()
         limits = BodyLimits(self.settings.max_body_bytes, self.settings.max_decompressed_bytes)
         body = await read_body(exchange, receive, limits, self.deadline(exchange))
-        check_depth(body, self.settings.max_json_depth)
+        await check_depth(body, self.settings.max_json_depth)
         return body
 
     def deadline(self, exchange: Exchange, timeout_ms: float | None = None) -> float:

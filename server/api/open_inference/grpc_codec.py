@@ -19,7 +19,13 @@ from server.api.open_inference.messages import (
     Wanted,
     refuse_shared_memory,
 )
-from server.api.open_inference.tensors import DTYPES, check_shape, decode_binary, encode_binary
+from server.api.open_inference.tensors import (
+    DTYPES,
+    check_elements,
+    check_shape,
+    decode_binary,
+    encode_binary,
+)
 from server.errors import InvalidRequest
 
 CONTENTS = {
@@ -39,10 +45,11 @@ CONTENTS = {
 """Datatype to the typed field that holds it; FP16 and BF16 have none."""
 
 
-def decode_request(message: Any) -> InferRequest:
-    """Read a ``ModelInferRequest``.
+def decode_request(message: Any, max_elements: int) -> InferRequest:
+    """Read a ``ModelInferRequest`` of at most ``max_elements`` in all inputs together.
 
     Raises:
+        InputTooLong: there are more elements.
         InvalidRequest: contents and declarations do not agree.
         Unsupported: a tensor lies in shared memory.
     """
@@ -50,6 +57,7 @@ def decode_request(message: Any) -> InferRequest:
         raise InvalidRequest("the request has no inputs", fields=["inputs"])
     for tensor in (*message.inputs, *message.outputs):
         refuse_shared_memory(parameters_of(tensor.parameters))
+    check_elements((entry.shape for entry in message.inputs), max_elements)
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise InvalidRequest(f"there are {len(raw)} raw_input_contents for {len(message.inputs)} inputs")

@@ -181,7 +181,7 @@ class InferenceService:
         return pb.CudaSharedMemoryUnregisterResponse()
 
     async def _infer(self, message: Any, context: grpc.aio.ServicerContext) -> Any:
-        request = decode_request(message)
+        request = decode_request(message, self.services.settings.max_tensor_elements)
         left_s = context.time_remaining()
         limit_s = self.services.settings.timeout_ms / 1e3
         due = time.monotonic() + (limit_s if left_s is None else min(limit_s, left_s))

@@ -26,6 +26,7 @@ from server.api.open_inference.messages import (
 )
 from server.api.open_inference.served_models import ServedModel
 from server.api.open_inference.tensors import (
+    check_elements,
     decode_binary,
     decode_json,
     element_size,
@@ -76,7 +77,7 @@ class Form:
 
 
 def decode_request(
-    model: str, version: str, body: bytes, header_length: bytes | None
+    model: str, version: str, body: bytes, header_length: bytes | None, max_elements: int
 ) -> tuple[InferRequest, Form]:
     """Read a body.
 
@@ -85,13 +86,16 @@ def decode_request(
         version: likewise, or empty.
         body: with its compression undone.
         header_length: the value of ``Inference-Header-Content-Length``, which is not 0.
+        max_elements: most elements of all inputs together.
 
     Raises:
+        InputTooLong: there are more elements.
         MalformedBody: the JSON is none.
         InvalidRequest: it is not an inference request, or bytes and declarations do not agree.
     """
     length = json_length(header_length, len(body))
     asked = _parse(body[:length])
+    check_elements((entry.shape for entry in asked.inputs), max_elements)
     tail = _Tail(memoryview(body)[length:])
     inputs = [tail.tensor(entry) for entry in asked.inputs]
     tail.insist_on_end()

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.api.body import BodyLimits, read_body
 from server.api.deadlines import due
+from server.api.decoding import check_depth
 from server.api.disconnect import while_connected
 from server.api.exchange import THREAD_BYTES, Exchange, exchange_of
 from server.api.negotiation import JSON, best_encoding
@@ -44,6 +45,8 @@ class InferEndpoint:
         self._services = services
         settings = services.settings
         self._limits = BodyLimits(settings.max_body_bytes, settings.max_decompressed_bytes)
+        self._max_depth = settings.max_json_depth
+        self._max_elements = settings.max_tensor_elements
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one inference."""
@@ -51,17 +54,19 @@ class InferEndpoint:
         self._services.lifecycle.require_open()
         deadline = due(exchange, self._services.settings.timeout_ms)
         body = await read_body(exchange, receive, self._limits, deadline)
-        request, form = self._read(scope["path_params"], body, exchange)
+        request, form = await self._read(scope["path_params"], body, exchange)
         exchange.fields["model"] = request.model
         response = await while_connected(self._services.inference.infer(request, deadline), receive)
         await _send_inference(send, response, form, exchange, self._services.settings.gzip_min_bytes)
 
-    def _read(self, path: dict[str, str], body: bytes, exchange: Exchange) -> tuple[InferRequest, Form]:
+    async def _read(self, path: dict[str, str], body: bytes, exchange: Exchange) -> tuple[InferRequest, Form]:
         name, version = path["name"], path.get("version", "")
         length = exchange.headers.get(HEADER_LENGTH.lower().encode("ascii"))
-        if length is not None and json_length(length, len(body)) == 0:
+        size = json_length(length, len(body))
+        if length is not None and size == 0:
             return decode_raw(self._services.catalogue.find(name, version), body), Form(binary=True)
-        return decode_request(name, version, body, length)
+        await check_depth(body[:size], self._max_depth)
+        return decode_request(name, version, body, length, self._max_elements)
 
 
 async def _send_inference(

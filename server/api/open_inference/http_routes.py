@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.api.body import BodyLimits, read_body
 from server.api.deadlines import due
-from server.api.decoding import decode
+from server.api.decoding import check_depth, decode
 from server.api.exchange import exchange_of
 from server.api.gate import require_admin
 from server.api.negotiation import JSON
@@ -209,6 +209,7 @@ class Handlers:
         limits = BodyLimits(settings.max_body_bytes, settings.max_decompressed_bytes)
         exchange = exchange_of(request.scope)
         body = await read_body(exchange, request.receive, limits, due(exchange, settings.timeout_ms))
+        await check_depth(body, settings.max_json_depth)
         return decode(_OBJECT, body) if body.strip() else {}
 
 

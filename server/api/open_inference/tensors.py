@@ -6,7 +6,7 @@ before the declared shape is known to agree with the bytes that are there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import prod
 from struct import Struct
@@ -17,7 +17,8 @@ import numpy as np
 import orjson
 
 from server.contract.tensors import Array
-from server.errors import InvalidRequest
+from server.errors import InputTooLong, InvalidRequest
+from server.settings import variable
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
@@ -60,6 +61,21 @@ def check_shape(name: str, datatype: str, shape: Sequence[int]) -> int:
     if any(size < 0 for size in shape) or prod(max(size, 1) for size in shape) > MAX_ELEMENTS:
         raise _wrong(name, "has a shape that no tensor can have")
     return prod(shape)
+
+
+def check_elements(shapes: Iterable[Sequence[int]], most: int) -> None:
+    """Make sure that the inputs of one request declare at most ``most`` elements together.
+
+    Raises:
+        InputTooLong: they declare more.
+    """
+    count = sum(abs(prod(shape)) for shape in shapes)
+    if count > most:
+        raise InputTooLong(
+            f"the inputs have {count} elements together, this server takes {most} "
+            f"({variable('max_tensor_elements')})",
+            max_elements=most,
+        )
 
 
 def decode_binary(name: str, datatype: str, shape: Sequence[int], data: bytes | memoryview) -> Array:
