@@ -23,7 +23,7 @@ class TinyModel:
     ``failure`` is raised instead of answering, ``gate`` holds answers back, ``arrivals`` counts requests.
     """
 
-    name, version, state, reason = "tiny", 1, "ready", None
+    name, version, state, reason, executors = "tiny", 1, "ready", None, 1
 
     def __init__(self, bundle):
         self.bundle = bundle
