@@ -180,6 +180,12 @@ def test_the_readmes_python_runs(url, tmp_path):
     assert run([sys.executable, "-c", program], url, tmp_path).startswith("kitchen")
 
 
+def test_the_protocols_python_runs(url, tmp_path):
+    (program,) = blocks("docs/open-inference-protocol.md", "python")
+    program = program.replace("localhost:8000", url.removeprefix("http://"))
+    assert "garden" in run([sys.executable, "-c", program], url, tmp_path)
+
+
 def test_the_curl_example_runs(url, tmp_path):
     assert json.loads(run([DOCS / "examples" / "ask.sh"], url, tmp_path))["answer"] == "kitchen"
 

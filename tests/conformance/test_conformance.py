@@ -12,8 +12,8 @@ BUNDLE = ROOT / "tests" / "data" / "model_repository" / "dmn-plus-tiny"
 
 
 @pytest.fixture(scope="module")
-def engram(tmp_path_factory):
-    with running(BUNDLE.parent, tmp_path_factory.mktemp("log") / "stderr") as address:
+def engram():
+    with running(BUNDLE.parent) as address:
         yield {HTTP: f"http://{address.http}", GRPC: address.grpc}
 
 

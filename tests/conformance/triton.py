@@ -5,7 +5,6 @@ It has the python backend alone, so a bundle is served by ``triton_model.py``, w
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +13,8 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.server.open_inference.clients import free_ports
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv" / "triton"
@@ -60,15 +61,6 @@ def write_repository(bundle, folder):
     config.write_text(config.read_text().replace('platform: "onnxruntime_onnx"', 'backend: "python"'))
     for version in (folder / bundle.name).glob("[0-9]*"):
         shutil.copy(Path(__file__).with_name("triton_model.py"), version / "model.py")
-
-
-def free_ports(count):
-    """Return ports that nobody listens on."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 def wait_until_ready(url, process, log):

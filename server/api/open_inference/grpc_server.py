@@ -31,5 +31,5 @@ async def start_grpc(services: Services, host: str, port: int) -> grpc.aio.Serve
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     server.add_insecure_port(address)
     await server.start()
-    logger.info("listening for gRPC", extra={"fields": {"address": address}})
+    logger.info("gRPC is open", extra={"fields": {"address": address}})
     return server

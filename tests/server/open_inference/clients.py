@@ -1,24 +1,18 @@
-"""A server process on ports of its own, and tritonclient's four clients behind one form of calling."""
+"""A server process with both its doors open, and tritonclient's four clients behind one form of calling."""
 
 import gc
 import inspect
-import os
 import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import tritonclient.grpc as grpc_client
 import tritonclient.grpc.aio as grpc_aio_client
 import tritonclient.http as http_client
 import tritonclient.http.aio as http_aio_client
 
-ROOT = Path(__file__).parents[3]
+from tests.processes import ServerProcess
+
 MODULES = {
     "http": http_client,
     "http.aio": http_aio_client,
@@ -34,40 +28,23 @@ class Address:
 
 
 @contextmanager
-def running(folder, log, **settings):
+def running(folder):
     """Run a server of the bundles in ``folder`` until the block ends."""
-    ports = free_ports(2)
-    address = Address(f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}")
-    environment = {**os.environ, "ENGRAM_MODEL_REPOSITORY": str(folder), "ENGRAM_METRICS_PORT": "0"}
-    environment |= {"ENGRAM_PORT": str(ports[0]), "ENGRAM_GRPC_PORT": str(ports[1]), "ENGRAM_DRAIN_S": "0"}
-    environment |= {f"ENGRAM_{name.upper()}": str(value) for name, value in settings.items()}
-    with log.open("wb") as stderr:
-        command = [sys.executable, "-m", "server"]
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr) as process:
-            try:
-                wait_until_ready(address.http, process, log)
-                yield address
-            finally:
-                process.terminate()
+    [port] = free_ports(1)
+    server = ServerProcess(folder, "--grpc-port", str(port))
+    try:
+        yield Address(f"127.0.0.1:{server.port}", f"127.0.0.1:{port}")
+    finally:
+        server.kill()
 
 
 def free_ports(count):
+    """Return ports that nobody listens on."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in listeners]
     for listener in listeners:
         listener.close()
     return ports
-
-
-def wait_until_ready(address, process, log):
-    while True:
-        assert process.poll() is None, log.read_text()
-        with (
-            suppress(urllib.error.URLError, ConnectionError),
-            urllib.request.urlopen(f"http://{address}/v2/health/ready"),
-        ):
-            return
-        time.sleep(0.05)
 
 
 class Client:

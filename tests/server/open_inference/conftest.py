@@ -16,8 +16,8 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def address(models, tmp_path_factory):
-    with running(models, tmp_path_factory.mktemp("log") / "stderr") as address:
+def address(models):
+    with running(models) as address:
         yield address
 
 
