@@ -21,6 +21,7 @@ Json = dict[str, Any]
 
 ERRORS = {
     400: "`malformed_json`",
+    401: "`unauthorized`, where keys are set",
     404: "`model_not_found`",
     405: "`method_not_allowed`",
     406: "`not_acceptable`",
@@ -33,6 +34,12 @@ ERRORS = {
     504: "`deadline_exceeded`",
 }
 """What each error status means."""
+
+KEYS: Json = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""How a request carries its key, where the server asks for one."""
 
 EXAMPLES: dict[str, tuple[Json, Json]] = {
     "qa": (
@@ -90,7 +97,8 @@ def document(title: str, version: str, tasks: Iterable[type[Task]], max_batch_it
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": "Answers with where the model looked."},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": KEYS},
+        "security": [{}, *({name: []} for name in KEYS)],
     }
 
 
@@ -145,7 +153,7 @@ def _fixed_paths() -> Json:
 
 
 def _get(operation: str, summary: str, schema: str, *, named: bool = False, tag: str = "models") -> Json:
-    statuses = {"models": (404, 406), "health": (406, 503)}[tag]
+    statuses = {"models": (401, 404, 406), "health": (406, 503)}[tag]
     return {
         "get": {
             "operationId": operation,
