@@ -20,7 +20,10 @@ from models.dmn_plus import DMNPlusOutput
 
 @dataclass(frozen=True)
 class Results:
-    """Per example: loss, whether the answer was wrong, and the gates ``[K, F]`` without padding."""
+    """Per example: loss, whether the answer was wrong, and the gates ``[K, F]`` without padding.
+
+    The loss of an answer that the network cannot give means nothing.
+    """
 
     loss: NDArray[np.float64]
     wrong: NDArray[np.bool_]

@@ -72,7 +72,8 @@ class QuestionAnsweringRecipe:
         """Encode the examples.
 
         Raises:
-            ValueError: a field of ``shape`` is wrong, or the stories are longer than the limits.
+            ValueError: a field of ``shape`` is wrong, the stories are longer than the limits, or no
+                validation question has an answer that can be learnt.
         """
         self.vocabulary = build_vocabulary(self.train)
         self.answers = sorted({example.answer for example in self.train})
@@ -88,6 +89,9 @@ class QuestionAnsweringRecipe:
         self.members = [np.flatnonzero(self.short.tasks == number) for number in range(len(self.tasks))]
         self.task_error = dict.fromkeys(self.tasks, 1.0)
         self._check_limits()
+        self.known = self.held_out.answers >= 0
+        if not self.known.any():
+            raise ValueError("no validation question has an answer that a training question has")
 
     def _check_limits(self) -> None:
         words = int(max(self.short.lengths_S.max(), self.held_out.lengths_S.max()))
@@ -169,7 +173,10 @@ class QuestionAnsweringRecipe:
             self.task_error[name] = keep * self.task_error[name] + (1 - keep) * float(of_task.mean())
 
     def evaluate(self, network: nn.Module) -> Evaluation:
-        """Measure loss, error per task and gold facts on top, on whole validation stories."""
+        """Measure loss, error per task and gold facts on top, on whole validation stories.
+
+        An answer that is never learnt counts as an error, but has no loss.
+        """
         results = run(network, self.held_out, self.config.hops, self.device)
         groups = {
             task: 100 * float(np.mean(results.wrong[self.held_out.tasks == number]))
@@ -178,7 +185,7 @@ class QuestionAnsweringRecipe:
         }
         recall = gold_recall(results.gates, self.held_out.supports)
         return Evaluation(
-            loss=float(np.mean(results.loss)),
+            loss=float(np.mean(results.loss[self.known])),
             error=float(np.mean(list(groups.values()))),
             groups=groups,
             extra={} if recall is None else {"gold_recall": recall},

@@ -103,9 +103,9 @@ def test_a_run_folder_of_another_configuration_is_refused(command, data):
 
 
 def test_answers_that_only_the_validation_file_has_are_named(command, data, tmp_path):
-    (tmp_path / "valid.jsonl").write_text(
-        '{"story": ["Ada sat."], "question": "Where is Ada?", "answer": "moon"}'
-    )
+    asked = {"story": ["Ada walked there."], "question": "Where is Ada?"}
+    lines = [json.dumps(asked | {"answer": answer}) for answer in ("attic", "moon")]
+    (tmp_path / "valid.jsonl").write_text("\n".join(lines))
     words = ("train", "dmn_plus", "--preset", "tiny", "--data", data, "--valid", "valid.jsonl", *SMALL)
     assert "validation answers that no training story has count as wrong: moon" in command(*words).output
 

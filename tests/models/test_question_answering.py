@@ -127,11 +127,15 @@ def test_evaluation_is_by_task_and_leaves_dropout_out():
     assert first.extra.keys() == {"gold_recall"}
 
 
-def test_an_answer_that_was_never_learnt_counts_as_wrong_and_is_named():
-    unseen = Example(("Ada ran far.",), "What now 1?", "never heard", (), "a")
-    made = of_tasks({"a": 5}, valid=[unseen])
+def test_an_answer_that_was_never_learnt_is_wrong_and_named_but_has_no_loss():
+    unseen = Example(("Ada ran far.",), "What now 1?", "never heard", (), "b")
+    made, without = (of_tasks({"a": 5}, valid=[example("a", 0), *more]) for more in ([unseen], []))
     assert made.unseen_answers == ["never heard"]
-    assert made.evaluate(made.network()).error == 100
+    net = made.network()
+    assert made.evaluate(net).groups["b"] == 100
+    assert made.evaluate(net).loss == pytest.approx(without.evaluate(net).loss)
+    with pytest.raises(ValueError, match="no validation question has an answer that a training question has"):
+        of_tasks({"a": 5}, valid=[unseen])
 
 
 def test_the_vocabulary_is_that_of_the_training_stories():
