@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+import re
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +15,8 @@ from server.runtime.options import RuntimeOptions
 from server.runtime.statistics import ENDINGS, REASONS
 from tests.server.fakes import until
 from tests.server.observability.conftest import QUESTION, TINY, of, parse, samples
+
+PAGE = Path(__file__).parents[3] / "docs" / "observability.md"
 
 
 async def test_triton_names_are_there_before_any_request(client):
@@ -27,6 +31,15 @@ async def test_triton_names_are_there_before_any_request(client):
         assert of(found, "nv_inference_request_failure", **TINY, reason=reason) == 0
     for ending in ENDINGS:
         assert of(found, "engram_requests_total", **TINY, ending=ending) == 0
+
+
+async def test_every_metric_is_described(client):
+    """And nothing else is: the page lists the families that are told, those of the process together."""
+    await client.post("/v1/qa", json=QUESTION)
+    told = set(re.findall(r"^# TYPE (\w+) ", (await client.get("/metrics")).text, flags=re.M))
+    rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    described = {name for row in rows for name in re.findall(r"`((?:nv|engram)_\w+)`", row)}
+    assert {name for name in told if not name.startswith("process_")} == described
 
 
 async def test_tritons_counters_are_declared_as_counters(client):

@@ -1,8 +1,10 @@
 """Traces: one span for each step of a request, the client's trace continued, nothing when they are off."""
 
 import asyncio
+import logging
 import subprocess
 import sys
+from io import StringIO
 
 import orjson
 import pytest
@@ -97,11 +99,14 @@ async def test_probes_are_not_traced(client, exporter, path):
 
 
 async def test_log_lines_carry_the_trace(client, caplog):
-    lines = []
-    with caplog.at_level("INFO"):
-        caplog.handler.setFormatter(JsonFormatter())
-        caplog.handler.emit = lambda record: lines.append(orjson.loads(JsonFormatter().format(record)))
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    with caplog.at_level(logging.INFO):
+        logging.getLogger().addHandler(handler)
         await client.post("/v1/qa", json=QUESTION, headers=TRACEPARENT)
+        logging.getLogger().removeHandler(handler)
+    lines = [orjson.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["trace_id"] for line in lines if line["message"] == "request"] == [CLIENTS]
 
 
