@@ -37,29 +37,32 @@ class PortTaken(Refusal):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; return the exit status: 0 after a shutdown, 2 when it could not start."""
-    try:
-        settings = read_settings(arguments)
-        app = _build(settings)
-        listener = _listen(settings.host, settings.port, "port")
-        listeners = [listener, *_listen_for_metrics(settings)]
-        grpc = _listen_for_grpc(settings)
-    except (SettingsError, Refusal) as error:
-        print(f"engram: {error}", file=sys.stderr)  # noqa: T201 - the one message for a person at a terminal
-        return 2
+    with ExitStack() as ports:
+        try:
+            settings = read_settings(arguments)
+            app = _build(settings)
+            listeners = [ports.enter_context(_listen(settings.host, settings.port, "port"))]
+            listeners += map(ports.enter_context, _listen_for_metrics(settings))
+            grpc = [*map(ports.enter_context, _listen_for_grpc(settings))]
+        except (SettingsError, Refusal) as error:
+            print(f"engram: {error}", file=sys.stderr)  # noqa: T201 - the one message for a person at a terminal
+            return 2
+        _prepare(settings, len(listeners))
+        if settings.workers > 1:
+            return supervise(settings, sys.argv[1:] if arguments is None else arguments, listeners, grpc)
+        return 0 if serve(app, listeners) else 2
+
+
+def _prepare(settings: Settings, listeners: int) -> None:
+    """Open the log, say in it what is odd about the settings, and allow as many files as connections take."""
     configure_logging(settings.log_level, settings.log_format)
     for name, setting in misspelled().items():
         logger.warning("%s is no setting; is it %s?", name, setting)
-    if settings.metrics_port and len(listeners) == 1:
+    if settings.metrics_port and listeners == 1:
         logger.warning(
             "port %d is taken: metrics are at /metrics of the HTTP port only", settings.metrics_port
         )
     _allow_files(settings.max_connections + SPARE_FILES)
-    with ExitStack() as stack:
-        for each in [*listeners, *grpc]:
-            stack.enter_context(each)
-        if settings.workers > 1:
-            return supervise(settings, sys.argv[1:] if arguments is None else arguments, listeners, grpc)
-        return 0 if serve(app, listeners) else 2
 
 
 def _build(settings: Settings) -> EngramApp:

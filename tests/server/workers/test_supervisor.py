@@ -3,10 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 
 import pytest
 
 from server.__main__ import main
+from server.settings import Settings
+from server.workers.sockets import share
+from server.workers.supervisor import supervise
 from tests.processes import QUESTION, Client, ServerProcess, once
 from tests.server.fakes import until, write_bundle
 
@@ -110,5 +114,27 @@ def is_alive(pid):
 
 def test_a_start_that_fails_ends_the_server(repository_folder, monkeypatch):
     monkeypatch.setattr("server.workers.supervisor.WORKER", "server.no_such_module")
-    arguments = ["--workers", "2", "--port", "0", "--grpc-port", "0", "--metrics-port", "0"]
-    assert main([*arguments, "--model-repository", str(repository_folder)]) == 1
+    listener = socket.create_server(("127.0.0.1", 0))
+    assert supervise(Settings(workers=2), [], [listener], []) == 1
+
+
+def test_a_port_for_grpc_that_is_taken_is_told_before_any_worker_starts(repository_folder, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = ["--workers", "2", "--port", "0", "--metrics-port", "0", "--grpc-port", str(port)]
+        assert main([*arguments, "--model-repository", str(repository_folder)]) == 2
+    assert f"port {port} on 127.0.0.1 is taken" in capsys.readouterr().err
+
+
+def test_shared_sockets_listen_on_the_port_of_the_one_they_replace():
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    shares = share(listener, 3)
+    assert listener.fileno() == -1
+    assert [each.getsockname() for each in shares] == [address] * 3
+    for _ in range(8):
+        socket.create_connection(address).close()
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server(address)
+    for each in shares:
+        each.close()
