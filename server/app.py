@@ -50,7 +50,9 @@ class EngramApp(FastAPI):
         self.keys = Keys.of(settings)
         self.metrics = Metrics(repository)
         self._orders = connect(fleet, repository, self.metrics)
-        self.open_inference = Services.of(repository, self.lifecycle, self.keys, self.metrics, settings)
+        self.open_inference = Services.of(
+            repository, self.lifecycle, self.keys, self.metrics, settings, tracer=tracer
+        )
         super().__init__(
             title="Engram",
             version=__version__,

@@ -60,13 +60,13 @@ class Trace:
         self._past("queue", started - round(queue_ms * 1e6), started)
         self._past("run", started, end, {"engram.batch_size": batch_size})
 
-    def end(self, name: str, attributes: Mapping[str, str | int]) -> None:
+    def end(self, name: str, attributes: Mapping[str, str | int], *, failed: bool = False) -> None:
         """End the request's span under the name that is known only now."""
         from opentelemetry.trace import StatusCode  # noqa: PLC0415 - only with traces
 
         self._root.update_name(name)
         self._root.set_attributes({**attributes})
-        if int(attributes.get("http.response.status_code", 0)) >= 500:
+        if failed:
             self._root.set_status(StatusCode.ERROR)
         self._root.end()
 

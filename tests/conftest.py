@@ -13,7 +13,8 @@ collect_ignore = [] if find_spec("torch") else [str(folder) for folder in TORCH_
 def pytest_configure():
     for name in [name for name in os.environ if name.startswith("ENGRAM_") and name != "ENGRAM_DATA"]:
         del os.environ[name]
-    os.environ["ENGRAM_GRPC_PORT"] = "0"  # tests run beside servers; those that speak gRPC pick a port
+    # Tests run beside servers; those that need one of these ports pick one.
+    os.environ["ENGRAM_GRPC_PORT"] = os.environ["ENGRAM_METRICS_PORT"] = "0"
 
 
 def pytest_collection_modifyitems(config, items):

@@ -221,6 +221,7 @@ def _end(trace: Trace, scope: Scope, exchange: Exchange, route: str) -> None:
             "engram.request_id": exchange.request_id,
             "engram.model": exchange.fields.get("model", ""),
         },
+        failed=exchange.status >= 500,
     )
 
 

@@ -11,12 +11,17 @@ import grpc
 
 from server.api.exchange import clean_request_id
 from server.api.open_inference.grpc_errors import abort, code_of
+from server.api.security import ANONYMOUS
 from server.logs import REQUEST_ID
+from server.tracing import TRACE, Trace
 
 logger = logging.getLogger(__name__)
 
 OPEN = frozenset({"ServerLive", "ServerReady"})
 """Methods that never need a key, because probes carry none."""
+
+FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE})
+"""Statuses that mark a trace as failed: the server is to blame."""
 
 Method = Callable[[Any, Any, grpc.aio.ServicerContext], Awaitable[Any]]
 
@@ -27,13 +32,17 @@ def answering(method: Method) -> Method:
 
     async def answer(service: Any, message: Any, context: grpc.aio.ServicerContext) -> Any:
         started = time.monotonic()
+        services = service.services
         headers = headers_of(context)
         request_id = clean_request_id(headers.get(b"x-request-id", b""))
         token = REQUEST_ID.set(request_id)
+        trace = None if services.tracer is None or name in OPEN else services.tracer.begin(headers)
+        TRACE.set(trace)  # for this call's task, and for no other
+        fields: dict[str, Any] = {"method": name}
         status = grpc.StatusCode.CANCELLED
         try:
-            if name not in OPEN:
-                service.services.keys.require(headers)
+            if name not in OPEN and (caller := services.keys.require(headers)) is not ANONYMOUS:
+                fields["key"] = caller.name
             reply = await method(service, message, context)
         except Exception as error:
             status = code_of(error)
@@ -42,16 +51,25 @@ def answering(method: Method) -> Method:
             status = grpc.StatusCode.OK
             return reply
         finally:
-            fields = {
-                "method": name,
-                "status": status.name,
-                "total_ms": round((time.monotonic() - started) * 1e3, 3),
-            }
+            fields |= {"status": status.name, "total_ms": round((time.monotonic() - started) * 1e3, 3)}
             logger.info("request", extra={"fields": fields})
             REQUEST_ID.reset(token)
+            if trace is not None:
+                _end(trace, name, status, request_id)
 
     answer.__name__, answer.__doc__ = name, method.__doc__
     return answer
+
+
+def _end(trace: Trace, method: str, status: grpc.StatusCode, request_id: str) -> None:
+    TRACE.set(None)
+    attributes = {
+        "rpc.system": "grpc",
+        "rpc.method": method,
+        "rpc.grpc.status_code": status.value[0],
+        "engram.request_id": request_id,
+    }
+    trace.end(f"grpc {method}", attributes, failed=status in FAULTS)
 
 
 def headers_of(context: grpc.aio.ServicerContext) -> dict[bytes, bytes]:

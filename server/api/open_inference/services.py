@@ -13,6 +13,7 @@ from server.api.open_inference.served_models import Catalogue
 from server.api.security import Keys
 from server.runtime.repository import Repository
 from server.settings import Settings
+from server.tracing import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Services:
     keys: Keys
     metrics: Metrics
     settings: Settings
+    tracer: Tracer | None
 
     @classmethod
     def of(
@@ -35,11 +37,13 @@ class Services:
         keys: Keys,
         metrics: Metrics,
         settings: Settings,
+        *,
+        tracer: Tracer | None,
     ) -> Services:
         """Put them together."""
         catalogue = Catalogue(repository)
         inference = Inference(catalogue, lifecycle)
-        return cls(repository, catalogue, inference, lifecycle, keys, metrics, settings)
+        return cls(repository, catalogue, inference, lifecycle, keys, metrics, settings, tracer)
 
     def is_ready(self) -> bool:
         """Say whether requests should be sent here."""

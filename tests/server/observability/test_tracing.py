@@ -6,17 +6,23 @@ import subprocess
 import sys
 from io import StringIO
 
+import grpc
+import numpy as np
 import orjson
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
 
+from server.api.open_inference.grpc_server import start_grpc
 from server.logs import JsonFormatter
 from server.settings import Settings, wants_traces
 from server.tracing import TRACE, Tracer, open_tracer, ran, step
 from tests.server.observability.conftest import QUESTION
+from tests.server.open_inference.clients import free_ports
 
 CLIENTS = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = {"traceparent": f"00-{CLIENTS}-b7ad6b7169203331-01"}
@@ -180,7 +186,7 @@ async def test_traces_reach_a_collector(monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
     tracer = open_tracer()
-    tracer.begin({}).end("POST /v1/qa", {"http.response.status_code": 200})
+    tracer.begin({}).end("POST /v1/qa", {})
     await asyncio.to_thread(tracer.close)
     request, body = await asyncio.wait_for(received.get(), 10)
     assert request == b"POST /v1/traces HTTP/1.1"
@@ -188,3 +194,24 @@ async def test_traces_reach_a_collector(monkeypatch):
     assert b"POST /v1/qa" in body
     server.close()
     await server.wait_closed()
+
+
+async def test_grpc_calls_are_traced_too(client, exporter):
+    [port] = free_ports(1)
+    door = await start_grpc(client.app.open_inference, "127.0.0.1", port)
+    request = pb.ModelInferRequest(model_name="tiny")
+    for name, values in (("story_tokens", [[[2, 3]]]), ("question_tokens", [[4]])):
+        array = np.array(values)
+        request.inputs.add(name=name, datatype="INT64", shape=array.shape)
+        request.raw_input_contents.append(array.tobytes())
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        await stub.ServerLive(pb.ServerLiveRequest())
+        await stub.ModelInfer(request, metadata=[("traceparent", TRACEPARENT["traceparent"])])
+    await door.stop(None)
+    found = spans(exporter)
+    assert set(found) == {"grpc ModelInfer", "queue", "run"}
+    root = found["grpc ModelInfer"]
+    assert f"{root.context.trace_id:032x}" == CLIENTS
+    assert root.attributes["rpc.grpc.status_code"] == 0
+    assert found["run"].parent.span_id == root.context.span_id
