@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from export.parity import cases, compare_interface, compare_names, compare_values, grid
+import torch
+
+from export.parity import NOISE, cases, compare_interface, compare_names, compare_values, grid
 from export.to_onnx import interface, to_onnx
 from export.to_torchscript import input_names, to_torchscript
 from export.wrappers import EagerSession, Graph
@@ -49,12 +51,19 @@ def certify(graph: Graph, forms: Forms, tolerance: float, progress: Progress) ->
         compare_names("torchscript", "inputs", graph.inputs, input_names(forms["torchscript"]))
         sessions["torchscript"] = TorchScriptSession(forms["torchscript"], graph.signature)
     total = sum(1 for _ in cases(graph))
-    measured = compare_values(
-        graph, EagerSession(graph), sessions, tolerance, lambda done: progress("comparing", done, total)
+    measured, noise = compare_values(
+        graph,
+        EagerSession(graph),
+        EagerSession(graph, torch.float64),
+        sessions,
+        tolerance,
+        each_case=lambda done: progress("comparing", done, total),
     )
     return {
         "reference": "eager torch",
         "tolerance": tolerance,
+        "noise_granted": NOISE,
+        "noise": noise,
         "stages": ["names", "axes", "shapes", "values", "alone and in a batch"],
         "grid": grid(graph),
         "batches": total,

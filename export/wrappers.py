@@ -8,6 +8,7 @@ Legend: B batch, K hops, A answers.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,19 +85,20 @@ GRAPHS: dict[str, Callable[[Checkpoint], Graph]] = {"dmn_plus": question_answeri
 
 
 class EagerSession:
-    """The graph's own module as a session: what every exported form is compared with."""
+    """The graph's own module as a session, in float32 or float64: what exported forms are compared with."""
 
     runtime = "eager"
     device = "cpu"
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, dtype: torch.dtype = torch.float32) -> None:
         self._graph = graph
+        self._module = copy.deepcopy(graph.module).to(dtype)
 
     def run(self, inputs: Arrays, outputs: Sequence[str]) -> dict[str, Array]:
         """Run a batch and return the named outputs."""
         with torch.inference_mode():
             tensors = [torch.tensor(inputs[name]) for name in self._graph.inputs]
-            values = dict(zip(self._graph.outputs, self._graph.module(*tensors), strict=True))
+            values = dict(zip(self._graph.outputs, self._module(*tensors), strict=True))
         return {name: values[name].numpy() for name in outputs}
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 
 from export.parity import (
     MOST_CELLS,
@@ -22,6 +23,8 @@ from server.contract.tensors import join, sizes_of
 from server.errors import RunError
 
 TOLERANCE = 1e-5
+OUTPUTS = ("answer_probabilities", "hop_probabilities", "attention")
+SILENCE = dict.fromkeys(OUTPUTS, 0.0)
 
 
 class Spoiled:
@@ -47,10 +50,10 @@ def case(graph):
     return Case({"batch": 3, **sizes}, requests)
 
 
-def check(graph, case, spoil):
+def check(graph, case, spoil, noise=SILENCE):
     batch = join(graph.signature.inputs, case.requests)
     expected = EagerSession(graph).run(batch, graph.outputs)
-    Comparison("form", Spoiled(graph, spoil), graph, TOLERANCE).check(case, batch, expected)
+    Comparison("form", Spoiled(graph, spoil), graph, TOLERANCE).check(case, batch, expected, noise)
 
 
 def test_the_network_itself_passes(graph, case):
@@ -88,6 +91,15 @@ def test_a_wrong_value_is_caught_with_its_place(graph, case, wrong):
         check(graph, case, spoil)
 
 
+def test_rounding_noise_of_the_network_is_granted_and_no_more(graph, case):
+    def spoil(inputs, outputs):
+        return outputs | {"attention": outputs["attention"] + np.float32(3e-5)}
+
+    check(graph, case, spoil, SILENCE | {"attention": 1e-5})
+    with pytest.raises(ValuesDiffer, match="the rounding noise 4e-06"):
+        check(graph, case, spoil, SILENCE | {"attention": 4e-6})
+
+
 def test_an_answer_that_depends_on_its_batch_is_caught(graph, case):
     def spoil(inputs, outputs):
         if len(inputs["story_tokens"]) == 1:
@@ -104,9 +116,12 @@ def test_the_largest_differences_are_kept_by_form_and_output(graph, monkeypatch)
     session = Spoiled(
         graph, lambda inputs, outputs: outputs | {"attention": outputs["attention"] + np.float32(5e-6)}
     )
-    [comparison] = compare_values(
-        graph, EagerSession(graph), {"form": session}, TOLERANCE, seen.append
-    ).values()
+    exact = EagerSession(graph, torch.float64)
+    comparisons, noise = compare_values(
+        graph, EagerSession(graph), exact, {"form": session}, TOLERANCE, each_case=seen.append
+    )
+    comparison = comparisons["form"]
+    assert 0 < max(noise[name] for name in OUTPUTS) < 1e-5
     assert seen == [1, 2, 3]
     assert comparison.values["attention"] == pytest.approx(5e-6, rel=0.1)
     assert comparison.values["answer_probabilities"] == 0
