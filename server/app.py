@@ -81,7 +81,7 @@ class EngramApp(FastAPI):
             service = TaskService(task(), self.repository, self.settings, self.lifecycle)
             routes.append(Route(f"/v1/{name}", TaskEndpoint(service), methods=["POST"]))
             routes.append(Route(f"/v1/{name}/batch", BatchEndpoint(service), methods=["POST"]))
-        routes += health_routes(self.repository, self.lifecycle)
+        routes += health_routes(self.repository, self.lifecycle, self.keys)
         routes.append(open_inference_route(self.open_inference))
         routes += metrics_routes(self.metrics)
         return [*routes, *model_routes(self.repository), *docs_routes(self.title)]

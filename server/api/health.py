@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server.api.exchange import exchange_of
 from server.api.lifecycle import Lifecycle, Stage
 from server.api.negotiation import json_response
+from server.api.security import Keys
 from server.errors import ModelNotReady, ShuttingDown
 from server.runtime.repository import Repository
 
@@ -21,8 +23,8 @@ class Health(msgspec.Struct, frozen=True):
     status: Literal["live", "ready"]
 
 
-def health_routes(repository: Repository, lifecycle: Lifecycle) -> list[Route]:
-    """Return the routes below ``/health``."""
+def health_routes(repository: Repository, lifecycle: Lifecycle, keys: Keys) -> list[Route]:
+    """Return the routes below ``/health``; which models there are is told only to those who may ask."""
 
     async def live(request: Request) -> Response:
         return json_response(request.scope, Health("live"))
@@ -31,6 +33,9 @@ def health_routes(repository: Repository, lifecycle: Lifecycle) -> list[Route]:
         if lifecycle.stage is not Stage.SERVING:
             raise ShuttingDown("the server is shutting down")
         if not repository.is_ready():
+            why = "not every model that was asked for is ready"
+            if keys.identify(exchange_of(request.scope).headers) is None:
+                raise ModelNotReady(why)
             models = [
                 {
                     "name": model.name,
@@ -41,7 +46,7 @@ def health_routes(repository: Repository, lifecycle: Lifecycle) -> list[Route]:
                 }
                 for model in repository.models()
             ]
-            raise ModelNotReady("not every model that was asked for is ready", models=models)
+            raise ModelNotReady(why, models=models)
         return json_response(request.scope, Health("ready"))
 
     return [

@@ -47,6 +47,16 @@ async def test_what_only_looks_like_a_probe_is_not_open(guarded, path):
     assert (await guarded.get(path)).status_code == 401
 
 
+async def test_which_models_are_not_ready_is_told_only_with_a_key(open_client):
+    async with open_client(api_keys=KEY) as client:
+        client._transport.app.repository.ready = False
+        stranger = await client.get("/health/ready")
+        assert stranger.status_code == 503
+        assert stranger.json()["error"]["details"] == {}
+        known = await client.get("/health/ready", headers=BEARER)
+        assert known.json()["error"]["details"]["models"]
+
+
 async def test_a_refusal_has_the_form_of_every_error(guarded):
     error = (await guarded.get("/v1/models")).json()["error"]
     assert set(error) == {"code", "message", "details", "request_id"}
