@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from export.evaluation import evaluate_bundle
+from export.evaluation import SideBySide, evaluate_bundle
 from export.parity import ParityError
 from export.report import (
     certificate_table,
@@ -25,6 +25,7 @@ from export.report import (
     signature_table,
 )
 from export.verification import RUNTIMES, open_bundle, open_verified, verify
+from export.wrappers import GRAPHS, EagerSession
 from export.writing import CHECKPOINT, Label, write_bundle, write_manifest
 from models.__main__ import parse_tasks
 from models.checkpoint import load_checkpoint
@@ -33,6 +34,7 @@ from models.families import FAMILIES
 from server.contract.bundle import Bundle, read_manifest
 from server.contract.manifest import RuntimeName
 from server.errors import EngramError
+from server.runtime.session import Session
 
 DEFAULT_REPOSITORY = Path("model_repository")
 
@@ -138,6 +140,9 @@ def evaluate(
     ] = "",
     split: Annotated[str, typer.Option(help="test or valid; by default test where there is one.")] = "",
     runtime: Annotated[str, typer.Option(help="onnx or torchscript; by default the bundle's.")] = "",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also ask the kept checkpoint in eager torch: how far apart?")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Keep the table in the bundle's manifest.")] = False,
 ) -> None:
@@ -157,7 +162,10 @@ def evaluate(
         opened = open_bundle(folder)
         manifest = opened.manifest
         examples, label = held_out_questions(manifest.training, data, parse_tasks(tasks), split)
-        session = open_verified(opened, cast(RuntimeName, runtime) or None)
+        session: Session = open_verified(opened, cast(RuntimeName, runtime) or None)
+        if compare:
+            kept = load_checkpoint(opened.folder / CHECKPOINT)
+            session = SideBySide(session, EagerSession(GRAPHS[kept.family](kept)))
         with progress_bars(errors) as tell:
             total = len(examples)
             rows = evaluate_bundle(opened, session, examples, lambda done: tell("asking", done, total))
@@ -166,6 +174,8 @@ def evaluate(
         record = report.plain() | {
             "measured_by": f"the server's task on {session.runtime}, {session.device.upper()}"
         }
+        if isinstance(session, SideBySide):
+            record["largest_difference_from_eager_torch"] = session.differences
         if write:
             metrics = manifest.metrics | {split or "test": record}
             write_manifest(opened.folder, manifest.model_copy(update={"metrics": metrics}))
@@ -173,6 +183,9 @@ def evaluate(
             typer.echo(json.dumps(record, indent=2))
         else:
             report.show(console)
+            if isinstance(session, SideBySide):
+                for output, distance in session.differences.items():
+                    console.print(f"{output}: at most {distance:.1e} from eager torch")
 
 
 @app.command(name="verify")

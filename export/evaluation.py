@@ -11,15 +11,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.parity import largest_distance
 from models.data.stories import Example
 from models.evaluation import TaskRow, tabulate
 from server.contract.bundle import Bundle
-from server.contract.tensors import join, sizes_of, split
+from server.contract.tensors import Array, Arrays, join, sizes_of, split
 from server.runtime.session import Session
 from server.tasks import TASKS, Task
 from server.tasks.question_answering import QaAnswer, QaRequest
 
 BATCH = 32
+
+
+class SideBySide:
+    """A session that also asks eager torch, and keeps the largest difference of each output."""
+
+    def __init__(self, session: Session, reference: Session) -> None:
+        self.runtime = session.runtime
+        self.device = session.device
+        self.differences: dict[str, float] = {}
+        self._session = session
+        self._reference = reference
+
+    def run(self, inputs: Arrays, outputs: Sequence[str]) -> dict[str, Array]:
+        """Run a batch on both and return what the session found."""
+        found, expected = self._session.run(inputs, outputs), self._reference.run(inputs, outputs)
+        for name in outputs:
+            distance, _ = largest_distance(found[name], expected[name])
+            self.differences[name] = max(distance, self.differences.get(name, 0.0))
+        return found
+
+    def close(self) -> None:
+        """Close both."""
+        self._session.close()
+        self._reference.close()
 
 
 def evaluate_bundle(

@@ -192,7 +192,7 @@ class Comparison:
     def _check_values(self, what: str, found: Arrays, expected: Arrays, noise: Mapping[str, float]) -> None:
         for spec in self._graph.signature.outputs:
             own, wanted = found[spec.name], expected[spec.name]
-            distance, place = _largest_distance(own, wanted)
+            distance, place = largest_distance(own, wanted)
             if not self._is_near(distance, noise[spec.name]):
                 where = ", ".join(
                     f"{dim} {at}" if isinstance(dim, str) else str(at)
@@ -207,7 +207,7 @@ class Comparison:
 
     def _check_alone(self, what: str, alone: Arrays, together: Arrays, noise: Mapping[str, float]) -> None:
         for name, own in alone.items():
-            distance, _ = _largest_distance(own, together[name])
+            distance, _ = largest_distance(own, together[name])
             if not self._is_near(distance, noise[name]):
                 raise BatchMatters(
                     f"{what}: {name} alone and in the batch differ by {distance:.2g}, "
@@ -250,7 +250,7 @@ def compare_values(
         batch = join(graph.signature.inputs, case.requests)
         expected = reference.run(batch, graph.outputs)
         precise = exact.run(batch, graph.outputs)
-        noise = {name: _largest_distance(expected[name], precise[name])[0] for name in graph.outputs}
+        noise = {name: largest_distance(expected[name], precise[name])[0] for name in graph.outputs}
         largest = {name: max(own, largest.get(name, 0.0)) for name, own in noise.items()}
         for comparison in comparisons.values():
             comparison.check(case, batch, expected, noise)
@@ -258,7 +258,7 @@ def compare_values(
     return comparisons, largest
 
 
-def _largest_distance(own: Array, wanted: Array) -> tuple[float, tuple[int, ...]]:
+def largest_distance(own: Array, wanted: Array) -> tuple[float, tuple[int, ...]]:
     """Return the largest absolute difference and its place; a NaN counts as the largest of all."""
     distance = np.abs(own.astype(np.float64) - wanted.astype(np.float64))
     distance[np.isnan(distance)] = np.inf

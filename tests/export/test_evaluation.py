@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from export.evaluation import evaluate_bundle
+from export.evaluation import SideBySide, evaluate_bundle
 from export.verification import open_bundle, open_verified
+from export.wrappers import GRAPHS, EagerSession
 from models.data.sample import sample_stories
 from models.data.stories import Example
 from models.evaluation import evaluate_checkpoint
@@ -22,6 +23,18 @@ def test_the_served_table_is_the_networks(bundle, checkpoint, runtime):
     ]
     for row, wanted in zip(rows, expected, strict=True):
         assert row.gold_recall == pytest.approx(wanted.gold_recall)
+
+
+def test_a_comparison_finds_how_far_the_served_graph_is_from_the_network(bundle, checkpoint):
+    examples = sample_stories(20, seed=2)
+    graph = GRAPHS[checkpoint.family](checkpoint)
+    both = SideBySide(open_verified(bundle, "onnx"), EagerSession(graph))
+    assert evaluate_bundle(bundle, both, examples) == evaluate_bundle(
+        bundle, open_verified(bundle, "onnx"), examples
+    )
+    assert both.differences.keys() == {"answer_probabilities", "hop_probabilities", "attention"}
+    assert 0 < max(both.differences.values()) < 1e-5
+    both.close()
 
 
 def test_the_committed_bundle_answers_stories_it_has_not_seen():
