@@ -64,7 +64,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, float]]:
 def main() -> None:
     """Measure and write the result."""
     options = parser(MODULE, __doc__, repeats=5)
-    options.add_argument("--patient", type=int, default=1_000, help="requests that fill the queue (1000)")
+    options.add_argument("--patient", type=int, default=300, help="requests that fill the queue (300)")
     options.add_argument("--leaving", type=int, default=500, help="requests whose clients leave (500)")
     arguments = options.parse_args()
     found = measure(arguments)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server.api.connection import ConnectionLimits, bounded_protocol
 from server.app import create_app
 from server.contract.bundle import Bundle
 from server.contract.manifest import RuntimeName
@@ -73,8 +74,9 @@ def main() -> None:
     )
     app = create_app(settings, Repository(settings.model_repository, options, settings.models, observed))
     app.router.routes.insert(0, Route("/observed", tally.tell))
+    protocol = bounded_protocol(ConnectionLimits.of(settings))  # as the server has it: it notes departures
     uvicorn.run(
-        app, host=settings.host, port=settings.port, loop="uvloop", http="httptools", log_level="warning"
+        app, host=settings.host, port=settings.port, loop="uvloop", http=protocol, log_level="warning"
     )
 
 

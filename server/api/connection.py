@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from server.api.disconnect import Departure
 from server.api.error_handlers import encode_error, status_of
 from server.api.http_errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, RequestTimeout
 from server.errors import EngramError, Overloaded
@@ -67,6 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_message = self._is_alone = False
         self._head_bytes = self._read_bytes = self._chunks = 0
         self._refusal: EngramError | None = None
+        self._departure = Departure()
         self._timer: TimerHandle | None = self.loop.call_later(self.limits.head_s, self._out_of_time)
         if len(self.connections) > self.limits.connections:
             self._refusal = Overloaded(
@@ -75,8 +77,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the connection."""
+        self._departure.note()
         self._stop_timer()
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """Note the departure before anything else runs: the next batch may be about to begin."""
+        self._departure.note()
+        super().eof_received()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; a head that goes on and on is cut off."""
@@ -102,6 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Hand the request to the application, together with the reason if it must be refused."""
         self._in_head = False
         self._stop_timer()
+        self.scope["departure"] = self._departure  # type: ignore[typeddict-unknown-key]  # for while_connected
         if len(self.headers) > self.limits.headers or self._is_too_large():
             self._refusal = self._too_large()
         if self._refusal is not None:

@@ -113,7 +113,7 @@ class TaskEndpoint:
         request: Any = decode(self._decoder, await self._service.body(exchange, receive))
         if media_type != JSON:
             request = msgspec.structs.replace(request, attention="full")
-        answer, run, model = await while_connected(self._service.answer(request, exchange), receive)
+        answer, run, model = await while_connected(self._service.answer(request, exchange), scope, receive)
         exchange.fields.update(
             model=model.name,
             batch_size=run.batch_size,
@@ -142,7 +142,7 @@ class BatchEndpoint:
         most = self._service.settings.max_batch_items
         if not 1 <= len(items) <= most:
             raise invalid_field("requests", f"has {len(items)} items, expected 1 to {most}")
-        results = await while_connected(self._answer_all(items, exchange), receive)
+        results = await while_connected(self._answer_all(items, exchange), scope, receive)
         exchange.fields.update(items=len(items))
         await send_bytes(send, _encode(BatchResponse(results)), media_type)
 

@@ -56,7 +56,7 @@ class InferEndpoint:
         body = await read_body(exchange, receive, self._limits, deadline)
         request, form = await self._read(scope["path_params"], body, exchange)
         exchange.fields["model"] = request.model
-        response = await while_connected(self._services.inference.infer(request, deadline), receive)
+        response = await while_connected(self._services.inference.infer(request, deadline), scope, receive)
         await _send_inference(send, response, form, exchange, self._services.settings.gzip_min_bytes)
 
     async def _read(self, path: dict[str, str], body: bytes, exchange: Exchange) -> tuple[InferRequest, Form]:
