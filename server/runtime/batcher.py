@@ -137,10 +137,11 @@ class Batcher:
         except ValueError as error:
             raise InvalidRequest(str(error)) from error
         shape = arrays[self._largest].shape
-        cost = max(MIN_COST, prod(shape))
+        cells = prod(shape)
+        cost = max(MIN_COST, cells)
         self._check_room(cost)
         now = self._clock()
-        entry = Entry(arrays, outputs, sizes, shape, cost, now, deadline, self._loop.create_future())
+        entry = Entry(arrays, outputs, sizes, shape, cells, cost, now, deadline, self._loop.create_future())
         if deadline is not None:
             if deadline <= now:
                 raise _too_late(entry, now)

@@ -10,18 +10,23 @@ from itertools import islice
 from math import prod
 from typing import Protocol, TypeVar
 
-MAX_WASTE = 1.5
+MAX_WASTE = 1.35
 """A batch holds at most this many cells for each cell that is not padding ..."""
 
-FREE_PADDING = 512
-"""... beside this many, which cost less time than the run that is saved."""
+FREE_PADDING = 128
+"""... beside this many, which cost about as much time as the run that is saved."""
 
 LOOK_AHEAD = 256
 """Waiting requests that are looked at for one batch; it bounds the time a choice takes."""
 
 
 class Sized(Protocol):
-    """Something whose largest input has a shape."""
+    """Something whose largest input has a shape, and so many cells."""
+
+    @property
+    def cells(self) -> int:
+        """The product of ``shape``."""
+        ...
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,7 +38,7 @@ S = TypeVar("S", bound=Sized)
 
 
 def choose(waiting: Iterable[S], max_size: int, max_cost: int) -> list[S]:
-    """Choose the next batch: the oldest request, and with it those of nearest cost that fit.
+    """Choose the next batch: the oldest request, and with it those of nearest size that fit.
 
     Args:
         waiting: requests, the oldest first; at least one.
@@ -41,16 +46,18 @@ def choose(waiting: Iterable[S], max_size: int, max_cost: int) -> list[S]:
         max_cost: most cells, padding included, of a batch of several requests.
     """
     oldest, *others = islice(waiting, LOOK_AHEAD)
-    batch, shape, real = [oldest], oldest.shape, prod(oldest.shape)
-    cost = real
-    for candidate in sorted(others, key=lambda request: abs(prod(request.shape) - cost)):
+    batch, shape, row, real = [oldest], oldest.shape, oldest.cells, oldest.cells
+    for candidate in sorted(others, key=lambda request: abs(request.cells - oldest.cells)):
         if len(batch) == max_size:
             break
-        joint = tuple(map(max, shape, candidate.shape))
-        padded, cells = (len(batch) + 1) * prod(joint), real + prod(candidate.shape)
+        joint, joint_row = shape, row
+        if candidate.shape != shape:
+            joint = tuple(map(max, shape, candidate.shape))
+            joint_row = prod(joint)
+        padded, cells = (len(batch) + 1) * joint_row, real + candidate.cells
         if padded <= max_cost and padded <= MAX_WASTE * cells + FREE_PADDING:
             batch.append(candidate)
-            shape, real = joint, cells
+            shape, row, real = joint, joint_row, cells
     return batch
 
 

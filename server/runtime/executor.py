@@ -41,12 +41,16 @@ class Run:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A request in the queue or in a run. ``shape`` is that of its largest input, ``cost`` its cells."""
+    """A request in the queue or in a run. ``shape`` is that of its largest input, ``cells`` the product of it.
+
+    ``cost`` is what it counts for in the queue.
+    """
 
     arrays: Arrays
     outputs: Sequence[str]
     sizes: Mapping[str, int]
     shape: tuple[int, ...]
+    cells: int
     cost: int
     arrived: float
     deadline: float | None
@@ -186,6 +190,6 @@ class Executor:
         costs = (ended - started) * 1e3, (joined - started) * 1e3, (ended - ran) * 1e3
         row = prod(map(max, zip(*(entry.shape for entry in entries), strict=True)))
         return [
-            Run(result, len(entries), (started - entry.arrived) * 1e3, *costs, prod(entry.shape), row)
+            Run(result, len(entries), (started - entry.arrived) * 1e3, *costs, entry.cells, row)
             for entry, result in zip(entries, results, strict=True)
         ]

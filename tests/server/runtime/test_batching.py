@@ -12,6 +12,10 @@ class Waiting:
     name: int
     shape: tuple[int, int]
 
+    @property
+    def cells(self):
+        return prod(self.shape)
+
 
 def waiting(*shapes):
     return [Waiting(name, shape) for name, shape in enumerate(shapes)]
@@ -59,7 +63,7 @@ def test_a_short_story_is_not_padded_to_a_long_one():
     assert [one.name for one in choose(queue[1:], 32, 8192)] == [1]
 
 
-def test_the_nearest_in_cost_are_taken_first():
+def test_the_nearest_in_size_are_taken_first():
     queue = waiting((20, 6), (40, 6), (21, 6), (60, 6), (19, 6))
     assert [one.name for one in choose(queue, 3, 8192)] == [0, 2, 4]
 
