@@ -41,7 +41,7 @@ class Run:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A request in the queue or in a run. ``shape`` is that of its largest input, ``cells`` the product of it.
+    """A request in the queue or in a run. ``shape`` is that of its largest input, ``cells`` its product.
 
     ``cost`` is what it counts for in the queue.
     """
