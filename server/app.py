@@ -10,7 +10,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from server import __version__
 from server.api.docs_page import docs_routes
@@ -26,6 +28,7 @@ from server.api.open_inference.services import Services
 from server.api.openapi import document
 from server.api.orders import connect
 from server.api.security import Keys
+from server.api.shortcut import Shortcut
 from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
 from server.runtime.fleet import Alone, Fleet
 from server.runtime.options import RuntimeOptions
@@ -64,8 +67,8 @@ class EngramApp(FastAPI):
         )
         self.router.routes[:0] = self._own_routes()  # first, so that a hot route is the first match
         self.metrics.name_routes(self.router.routes)
-        self._add_layers()
         install_error_handlers(self)
+        self.middleware_stack = self.build_middleware_stack()  # now, so that wrong settings end the start
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document behind ``/docs``."""
@@ -86,29 +89,30 @@ class EngramApp(FastAPI):
         routes += metrics_routes(self.metrics)
         return [*routes, *model_routes(self.repository), *docs_routes(self.title)]
 
-    def _add_layers(self) -> None:
-        """Wrap the routes, the innermost layer first: the gate refuses inside CORS, so that pages see why."""
+    def build_middleware_stack(self) -> ASGIApp:
+        """Wrap the routes, the innermost layer first: the gate refuses inside CORS, so that pages see why.
+
+        FastAPI's own layers serve its own kind of route, of which there is none.
+        """
         settings = self.settings
-        self.add_middleware(
-            Gate,
-            keys=self.keys,
-            public=public_paths(settings, self.keys),
-            metrics_port=settings.metrics_port,
-        )
+        posts: dict[str, ASGIApp] = {
+            route.path: route.endpoint
+            for route in self.router.routes
+            if isinstance(route, Route) and isinstance(route.endpoint, (TaskEndpoint, BatchEndpoint))
+        }
+        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        app = Shortcut(app, posts)
+        app = Gate(app, self.keys, public_paths(settings, self.keys), settings.metrics_port)
         if settings.cors_origins:
-            self.add_middleware(
-                CORSMiddleware,
+            app = CORSMiddleware(
+                app,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["*"],
                 expose_headers=["Retry-After", "X-Request-Id"],
             )
-        self.add_middleware(
-            ExchangeMiddleware,
-            lifecycle=self.lifecycle,
-            count=self.metrics.count,
-            gzip_min_bytes=settings.gzip_min_bytes,
-            tracer=self.tracer,
+        return ExchangeMiddleware(
+            app, self.lifecycle, self.metrics.count, settings.gzip_min_bytes, self.tracer
         )
 
     @asynccontextmanager
