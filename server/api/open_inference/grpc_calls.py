@@ -12,6 +12,7 @@ import grpc
 from server.api.exchange import clean_request_id
 from server.api.open_inference.grpc_errors import abort, code_of
 from server.api.security import ANONYMOUS
+from server.errors import InvalidRequest
 from server.logs import REQUEST_ID
 from server.tracing import TRACE, Trace
 
@@ -22,6 +23,15 @@ OPEN = frozenset({"ServerLive", "ServerReady"})
 
 FAULTS = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE})
 """Statuses that mark a trace as failed: the server is to blame."""
+
+
+class Unreadable:
+    """Stands for a message whose bytes are not one; it has an id, because answers in a stream repeat it."""
+
+    id = ""
+
+
+UNREADABLE = Unreadable()
 
 Method = Callable[[Any, Any, grpc.aio.ServicerContext], Awaitable[Any]]
 
@@ -43,6 +53,7 @@ def answering(method: Method) -> Method:
         try:
             if name not in OPEN and (caller := services.keys.require(headers)) is not ANONYMOUS:
                 fields["key"] = caller.name
+            insist_on_message(message)
             reply = await method(service, message, context)
         except Exception as error:
             status = code_of(error)
@@ -59,6 +70,12 @@ def answering(method: Method) -> Method:
 
     answer.__name__, answer.__doc__ = name, method.__doc__
     return answer
+
+
+def insist_on_message(message: Any) -> None:
+    """Raise InvalidRequest for what could not be parsed."""
+    if message is UNREADABLE:
+        raise InvalidRequest("the bytes that came are not a message of this method")
 
 
 def _end(trace: Trace, method: str, status: grpc.StatusCode, request_id: str) -> None:

@@ -19,7 +19,7 @@ from tritonclient.grpc import service_pb2 as pb
 from server.api.error_handlers import error_body
 from server.api.open_inference import descriptions
 from server.api.open_inference.administration import change_repository
-from server.api.open_inference.grpc_calls import answering, headers_of
+from server.api.open_inference.grpc_calls import answering, headers_of, insist_on_message
 from server.api.open_inference.grpc_codec import decode_request, encode_response, parameters_of
 from server.api.open_inference.services import Services
 from server.api.open_inference.settings_views import (
@@ -181,6 +181,7 @@ class InferenceService:
         return pb.CudaSharedMemoryUnregisterResponse()
 
     async def _infer(self, message: Any, context: grpc.aio.ServicerContext) -> Any:
+        insist_on_message(message)  # for those of a stream
         request = decode_request(message, self.services.settings.max_tensor_elements)
         left_s = context.time_remaining()
         limit_s = self.services.settings.timeout_ms / 1e3

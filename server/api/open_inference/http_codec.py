@@ -218,7 +218,12 @@ def _parse(body: bytes) -> _Body:
         if b"NaN" not in body and b"Infinity" not in body:
             raise
     try:
-        return msgspec.convert(json.loads(body), _Body)
+        value = json.loads(body)
+        if b"\\u" in body:
+            json.dumps(
+                value, ensure_ascii=False
+            ).encode()  # fails for half a surrogate pair, which is no text
+        return msgspec.convert(value, _Body)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error).replace("`", "")) from None
     except (ValueError, RecursionError):

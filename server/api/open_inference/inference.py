@@ -77,7 +77,7 @@ def _wanted(model: ServedModel, outputs: Sequence[Wanted]) -> list[Wanted]:
 def _deadline(parameters: Parameters) -> float:
     """Return when the answer is due by the parameter ``timeout``, in microseconds; 0 sets nothing."""
     timeout = parameters.get("timeout", 0)
-    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or not 0 <= timeout < 2**63:
         raise InvalidRequest("the parameter timeout must be a number of microseconds", fields=["timeout"])
     return time.monotonic() + timeout / 1e6 if timeout else float("inf")
 
