@@ -20,6 +20,9 @@ CODES = {
     grpc.StatusCode.PERMISSION_DENIED,
 }
 
+UNREAD = {"malformed_request", "request_timeout", "headers_too_large"}
+"""Codes of errors that a connection may send before it knows the path."""
+
 INSIDE = re.compile(
     r"msgspec|numpy|uvicorn|starlette|httptools|asyncio|cygrpc|\bserver\.\w+\.|Error\b.*\bat\b"
 )
@@ -61,8 +64,8 @@ def _form(path, reply):
 
 
 def _is_refused_unread(error):
-    """Say whether this is about bytes that are no request, and so have no path."""
-    return isinstance(error, dict) and error["code"] in ("malformed_request", "request_timeout")
+    """Say whether this is about bytes that are no whole head, and so have no path yet."""
+    return isinstance(error, dict) and error["code"] in UNREAD
 
 
 def grpc_problems(code, reason):
