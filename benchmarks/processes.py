@@ -63,6 +63,9 @@ class Server:
                 self.process.wait(10)
         self._signal(signal.SIGKILL)
         self.process.wait()
+        deadline = time.monotonic() + 10
+        while self.pids() and time.monotonic() < deadline:  # a killed process takes a moment to be gone
+            time.sleep(0.01)
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self.pids():
