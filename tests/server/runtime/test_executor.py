@@ -39,9 +39,7 @@ async def test_a_dead_executor_is_told_and_replaced_by_a_fresh_session(error, ca
     assert "ask again" in outcomes[0].message
     assert (await run(batcher)).batch_size == 1
     assert batcher.executors == 1
-    async with asyncio.timeout(10):  # the dying thread closes its session last, after it has told
-        while not dying.closed:
-            await asyncio.sleep(0.005)
+    await until(lambda: dying.closed)  # the dying thread closes its session last, after it has told
     assert not fresh.closed
     assert "an executor is lost: its thread died" in caplog.text
     await batcher.close()
