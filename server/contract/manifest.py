@@ -6,9 +6,9 @@ names of the ONNX axes, of the network's shape letters and of the attention axes
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 """Model names that may reach a path; anything else is refused before a path is built."""
@@ -18,10 +18,14 @@ FileName = Annotated[str, StringConstraints(pattern=r"^([0-9]+/)?[A-Za-z0-9][A-Z
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 DataType = Literal["INT64", "FP32", "BOOL"]
 TaskName = Literal["qa", "translate", "point", "read", "complete", "compute"]
+StageName = Literal["encoder", "step"]
 RuntimeName = Literal["onnx", "torchscript", "triton"]
 AttentionKind = Literal[
     "episodic_gate", "alignment", "memory_activity", "pointer", "token", "pointer_mixture"
 ]
+
+NEXT = "next_"
+"""The step output ``next_X`` is the input ``X`` of the following step."""
 
 
 class Record(BaseModel):
@@ -59,6 +63,31 @@ class Signature(Record):
     attention: AttentionSpec
 
 
+class Stage(Record):
+    """One graph of a model that is driven step by step: its inputs and outputs in order.
+
+    ``server.tasks.stepwise`` says how the names of the stages wire them up.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @model_validator(mode="after")
+    def _names_and_axes_are_known(self) -> Self:
+        for specs in (self.inputs, self.outputs):
+            names = [spec.name for spec in specs]
+            if len(set(names)) < len(names):
+                raise ValueError(f"a name comes twice in {names}")
+            for spec in specs:
+                if spec.dims[:1] != ("batch",):
+                    raise ValueError(f"the first axis of {spec.name} is not batch")
+        axes = {dim for spec in self.inputs for dim in spec.dims if isinstance(dim, str)}
+        for spec in self.outputs:
+            if strange := [dim for dim in spec.dims if isinstance(dim, str) and dim not in axes]:
+                raise ValueError(f"output {spec.name} has axes that no input has: {', '.join(strange)}")
+        return self
+
+
 class DataRecord(Record):
     """The data a model was trained on and what its licence allows."""
 
@@ -73,6 +102,8 @@ class Manifest(Record):
 
     ``graphs`` maps a role to a file inside the version folder: ``model`` (ONNX, the whole graph),
     ``torchscript``, ``golden``, ``parity``. ``limits`` are inclusive maxima by name (``max_facts``).
+    A model that is driven step by step also has ``stages``; each is a role, with golden probes in the role
+    ``STAGE_golden``, and two roles may share a file. ``signature`` stays that of the whole graph.
     ``files`` maps every path below the bundle folder (``1/model.onnx``), save the manifest, to its sha256.
     ``metrics`` and ``training`` are free-form JSON: what was measured on what, where the weights come from.
     """
@@ -87,6 +118,7 @@ class Manifest(Record):
     runtime: RuntimeName = "onnx"
     graphs: dict[str, FileName]
     signature: Signature
+    stages: dict[StageName, Stage] = Field(default_factory=dict)
     limits: dict[str, int]
     tokenizer: FileName | None = None
     answers: tuple[str, ...] = ()
@@ -95,3 +127,37 @@ class Manifest(Record):
     metrics: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     files: dict[FileName, Sha256]
+
+    @model_validator(mode="after")
+    def _stages_wire_up(self) -> Self:
+        """Make sure that every stage has its graph, and that what flows from one to the next fits."""
+        for stage in self.stages:
+            for role in (stage, f"{stage}_golden"):
+                if role not in self.graphs:
+                    raise ValueError(f"stage {stage} has no file in the role {role} (manifest: graphs)")
+        if not self.stages:
+            return self
+        if "step" not in self.stages:
+            raise ValueError("stages without a step")
+        step = self.stages["step"]
+        wanted = {spec.name: spec for spec in step.inputs}
+        for spec in step.outputs:
+            if spec.name.startswith(NEXT):
+                _flows(spec, wanted.get(spec.name.removeprefix(NEXT)))
+        if "encoder" in self.stages:
+            made = {spec.name: spec for spec in self.stages["encoder"].outputs}
+            if not wanted.keys() & made.keys():
+                raise ValueError("the encoder makes nothing that the step takes")
+            for name in wanted.keys() & made.keys():
+                _flows(made[name], wanted[name])
+        return self
+
+
+def _flows(output: TensorSpec, target: TensorSpec | None) -> None:
+    if target is None:
+        raise ValueError(f"output {output.name} is the input of no step")
+    if (output.datatype, output.dims) != (target.datatype, target.dims):
+        raise ValueError(
+            f"output {output.name} is {output.datatype} {list(output.dims)}, "
+            f"the step takes {target.name} as {target.datatype} {list(target.dims)}"
+        )

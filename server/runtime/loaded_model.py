@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from server.contract.bundle import Bundle, Probes
 from server.contract.tensors import Array, Arrays
@@ -20,7 +20,7 @@ from server.runtime.rows import check_batch, cut, stack, together
 from server.runtime.session import OpenSession, Session, open_session
 from server.runtime.statistics import Statistics
 from server.runtime.warm_up import warm_up
-from server.tasks import TASKS, Task
+from server.tasks import TASKS, SingleRunTask, Task
 from server.tracing import ran, step
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class LoadedModel:
             run = await batcher.run(prepared.arrays, prepared.outputs, deadline)
             self._note([run])
             with step("interpret"):
-                return task.interpret(run.outputs, prepared, bundle), run
+                return cast(SingleRunTask, task).interpret(run.outputs, prepared, bundle), run
 
     async def run(self, arrays: Arrays, outputs: Sequence[str], deadline: float | None) -> dict[str, Array]:
         """Run the graph on raw arrays, which may be joined with other requests like any row.

@@ -1,8 +1,9 @@
 """The tasks this server knows, by name. A new task is one module and one line here."""
 
-from server.tasks.base import Prepared, Task
+from server.tasks.base import Prepared, SingleRunTask, Task
 from server.tasks.question_answering import QuestionAnswering
+from server.tasks.stepwise import Search, StepwiseTask
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (QuestionAnswering,)}
 
-__all__ = ["TASKS", "Prepared", "Task"]
+__all__ = ["TASKS", "Prepared", "Search", "SingleRunTask", "StepwiseTask", "Task"]

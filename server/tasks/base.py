@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
@@ -17,18 +17,22 @@ from server.contract.tensors import Array
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One request as named arrays (no batch axis), with what ``interpret`` needs to put words on the result.
+    """One request as named arrays (no batch axis), with what the task needs to put words on the result.
 
-    ``outputs`` names the graph outputs this request needs; ``context`` is private to the task.
+    ``outputs`` names the graph outputs this request needs; ``context`` is private to the task. ``rows`` is
+    the most hypotheses that a stepwise task keeps at a time: what the request counts for while it runs.
     """
 
     arrays: Mapping[str, Array]
     outputs: tuple[str, ...]
     context: Any
+    rows: int = 1
 
 
 class Task(Protocol):
     """A request-and-answer form. ``Request`` and ``Answer`` are the task's own frozen types.
+
+    Its models answer in one run (``SingleRunTask``) or step by step (``server.tasks.stepwise.StepwiseTask``).
 
     Errors about a request carry ``details["fields"]``, a list of paths such as ``story[3]``.
     """
@@ -60,6 +64,11 @@ class Task(Protocol):
             InputTooLong, UnknownWords, InvalidRequest: the model cannot take this request.
         """
         ...
+
+
+@runtime_checkable
+class SingleRunTask(Task, Protocol):
+    """A task whose models answer in one run of their graph."""
 
     def interpret(self, outputs: Mapping[str, Array], prepared: Prepared, bundle: Bundle) -> Any:
         """Turn one request's outputs (padding removed) into the task's answer.
