@@ -6,6 +6,7 @@ code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ class Checkpoint:
     ``config`` are the fields of the family's configuration, ``words`` the vocabulary in id order without the
     reserved ids, ``answers`` the answer strings in output order, ``limits`` the sizes the network is meant
     for, ``training`` the provenance (command, options, selection, seed, data, notes) and ``metrics`` what was
-    measured during training.
+    measured during training. ``tokenizer`` is the content of a ``tokenizer.json`` where words are not enough,
+    ``selector`` what tells the model from others of its task (``{"task": "tour"}``).
     """
 
     family: str
@@ -34,6 +36,8 @@ class Checkpoint:
     limits: dict[str, int]
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    tokenizer: str = ""
+    selector: dict[str, str | int] = field(default_factory=dict)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -57,6 +61,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise ValueError(f"{path.name} is not an Engram checkpoint of format {FORMAT}")
     return Checkpoint(**content)
+
+
+def load_checkpoints(paths: Sequence[Path]) -> dict[str, Checkpoint]:
+    """Read checkpoints, or those of run folders (``best.pt``), by the path that was given.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file is no checkpoint of this format.
+    """
+    return {str(path): load_checkpoint(path / "best.pt" if path.is_dir() else path) for path in paths}
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:
