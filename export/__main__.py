@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from export.evaluation import SideBySide, evaluate_bundle
+from export.evaluation import MEASURES, beside_eager_torch
 from export.parity import ParityError
 from export.report import (
     certificate_table,
@@ -24,17 +24,17 @@ from export.report import (
     progress_bars,
     signature_table,
 )
-from export.verification import RUNTIMES, open_bundle, open_verified, verify
-from export.wrappers import GRAPHS, EagerSession
+from export.served import Served
+from export.verification import RUNTIMES, open_bundle, verify
+from export.wrappers import GRAPHS
 from export.writing import CHECKPOINT, Label, write_bundle, write_manifest
-from models.__main__ import parse_tasks
 from models.checkpoint import load_checkpoint
-from models.evaluation import Report, held_out_questions
 from models.families import FAMILIES
+from models.learning import DataChoice
 from server.contract.bundle import Bundle, read_manifest
 from server.contract.manifest import RuntimeName
 from server.errors import EngramError
-from server.runtime.session import Session
+from server.runtime.session import OpenSession, open_session
 
 DEFAULT_REPOSITORY = Path("model_repository")
 
@@ -133,10 +133,10 @@ def evaluate(
     folder: BundleFolder,
     *,
     data: Annotated[
-        str, typer.Option(help="babi, sample or a JSON-lines file; by default what it was trained on.")
+        str, typer.Option(help="A data set, sample or a file; by default what it was trained on.")
     ] = "",
     tasks: Annotated[
-        str, typer.Option(help="bAbI tasks, as in 1,2,16-19; by default those it was trained on.")
+        str, typer.Option(help="A part of it, such as 1,2,16-19; by default what it was trained on.")
     ] = "",
     split: Annotated[str, typer.Option(help="test or valid; by default test where there is one.")] = "",
     runtime: Annotated[str, typer.Option(help="onnx or torchscript; by default the bundle's.")] = "",
@@ -146,7 +146,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Keep the table in the bundle's manifest.")] = False,
 ) -> None:
-    """Print the error and the gold-fact recall of each task, through the server's own task and session.
+    """Print what a bundle reaches on held-out data, through the server's own task and runtime.
 
     python -m export evaluate model_repository/dmn-plus-babi --write
 
@@ -155,27 +155,25 @@ def evaluate(
     python -m export evaluate model_repository/mine --data more.jsonl --json
     """
     with _told():
-        if split not in ("", "test", "valid"):
-            raise ValueError(f"--split is test or valid, not {split!r}")
+        choice = DataChoice(data, tasks=tasks, split=split)
         if runtime and runtime not in RUNTIMES:
             raise ValueError(f"--runtime is {' or '.join(RUNTIMES)}, not {runtime!r}")
         opened = open_bundle(folder)
         manifest = opened.manifest
-        examples, label = held_out_questions(manifest.training, data, parse_tasks(tasks), split)
-        session: Session = open_verified(opened, cast(RuntimeName, runtime) or None)
+        measure = MEASURES[manifest.task]
+        differences: dict[str, float] = {}
+        opener: OpenSession = open_session
         if compare:
             kept = load_checkpoint(opened.folder / CHECKPOINT)
-            session = SideBySide(session, EagerSession(GRAPHS[kept.family](kept)))
-        with progress_bars(errors) as tell:
-            total = len(examples)
-            rows = evaluate_bundle(opened, session, examples, lambda done: tell("asking", done, total))
-        answered_by = dict.fromkeys((row.task for row in rows), manifest.name)
-        report = Report(label, rows, answered_by, {}, manifest.training.get("notes", []))
-        record = report.plain() | {
-            "measured_by": f"the server's task on {session.runtime}, {session.device.upper()}"
-        }
-        if isinstance(session, SideBySide):
-            record["largest_difference_from_eager_torch"] = session.differences
+            opener = beside_eager_torch(GRAPHS[kept.family](kept), differences)
+        with (
+            Served(opened, cast(RuntimeName, runtime) or None, opener) as served,
+            progress_bars(errors) as tell,
+        ):
+            report = measure(served, choice, lambda done, total: tell("asking", done, total))
+        record = report.plain()
+        if compare:
+            record["largest_difference_from_eager_torch"] = differences
         if write:
             metrics = manifest.metrics | {split or "test": record}
             write_manifest(opened.folder, manifest.model_copy(update={"metrics": metrics}))
@@ -183,9 +181,8 @@ def evaluate(
             typer.echo(json.dumps(record, indent=2))
         else:
             report.show(console)
-            if isinstance(session, SideBySide):
-                for output, distance in session.differences.items():
-                    console.print(f"{output}: at most {distance:.1e} from eager torch")
+            for output, distance in differences.items():
+                console.print(f"{output}: at most {distance:.1e} from eager torch")
 
 
 @app.command(name="verify")

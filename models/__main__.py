@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +17,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.data.babi import TASKS
-from models.data.sources import Selection, load_examples
-from models.evaluation import evaluate_checkpoints
+from models.checkpoint import Checkpoint, load_checkpoints
 from models.families import FAMILIES
+from models.learners import LEARNING
+from models.learning import DataChoice, Plan
 from models.presets import load_preset, options_from, presets
-from models.question_answering import QuestionAnsweringOptions, QuestionAnsweringRecipe
 from models.training import Trainer, TrainingOptions, TrainingStopped
 
 app = typer.Typer(
@@ -43,12 +42,15 @@ def train(
         typer.Option(help="Run folder, runs/FAMILY-PRESET by default; an unfinished run is resumed."),
     ] = None,
     data: Annotated[
-        str, typer.Option(help="babi, sample (the project's own stories), or your JSON-lines file.")
+        str,
+        typer.Option(help="A data set, sample (what the project makes itself), or your file; the preset's."),
     ] = "",
     valid: Annotated[
-        str, typer.Option(help="Your validation file; without it a tenth of your stories is held out, whole.")
+        str, typer.Option(help="Your validation file; without it a tenth of your data is held out.")
     ] = "",
-    tasks: Annotated[str, typer.Option(help="bAbI tasks, as in 1,2,16-19; all of them by default.")] = "",
+    tasks: Annotated[
+        str, typer.Option(help="A part of the data, such as the bAbI tasks 1,2,16-19; all by default.")
+    ] = "",
     epochs: Annotated[int | None, typer.Option(help="Instead of the preset's number of epochs.")] = None,
     starts: Annotated[
         int | None, typer.Option(help="Instead of the preset's number of random starts.")
@@ -86,28 +88,23 @@ def train(
         tables = load_preset(family, preset, change or [])
         overrides = {"epochs": epochs, "starts": starts, "seed": seed, "device": device}
         tables["training"] |= {name: value for name, value in overrides.items() if value is not None}
-        tables["data"] |= _chosen(data, valid, tasks)
         options = options_from(TrainingOptions, "training", tables["training"])
-        learning = options_from(QuestionAnsweringOptions, "learning", tables["learning"])
-        selection = options_from(Selection, "data", tables["data"])
-        examples = load_examples(selection, options.seed)
-        recipe = QuestionAnsweringRecipe(
-            family, examples.train, examples.valid, learning, tables["network"], options.device
-        )
+        choice = DataChoice(data, valid, tasks)
+        plan = LEARNING[FAMILIES[family].task].plan(family, tables, choice, options)
     folder = run or Path("runs") / f"{family}-{preset}"
     given = {"preset": preset, "data": Path(data).name, "valid": Path(valid).name, "tasks": tasks} | overrides
     provenance: dict[str, Any] = {
         "command": _command(family, given, change or []),
-        "options": asdict(options) | asdict(learning),
-        "selection": selection.plain(),
-        "data": list(examples.records),
-        "notes": list(examples.notes),
+        "options": asdict(options) | plan.options,
+        "selection": plan.selection,
+        "data": list(plan.records),
+        "notes": list(plan.notes),
         "torch": str(torch.__version__),
     }
-    _announce(recipe, folder)
+    _announce(family, plan, folder)
     with _plain_errors(TrainingStopped, OSError):
         try:
-            best = Trainer(recipe, options, folder, provenance).fit()
+            best = Trainer(plan.recipe, options, folder, provenance).fit()
         except KeyboardInterrupt:
             typer.echo(_how_to_go_on(folder), err=True)
             raise typer.Exit(130) from None
@@ -121,16 +118,16 @@ def evaluate(
     ],
     *,
     data: Annotated[
-        str, typer.Option(help="babi, sample or a JSON-lines file; by default what each was trained on.")
+        str, typer.Option(help="A data set, sample or a file; by default what each was trained on.")
     ] = "",
     tasks: Annotated[
-        str, typer.Option(help="bAbI tasks, as in 1,2,16-19; by default those each was trained on.")
+        str, typer.Option(help="A part of it, such as 1,2,16-19; by default what each was trained on.")
     ] = "",
     split: Annotated[str, typer.Option(help="test or valid; by default test where there is one.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.")] = None,
 ) -> None:
-    """Print the error and the gold-fact recall of each task, by eager torch.
+    """Print what checkpoints reach on held-out data, by eager torch.
 
     The bAbI test of one checkpoint, or the joint table of networks trained for one task each:
 
@@ -145,9 +142,14 @@ def evaluate(
         python -m models evaluate runs/mine --data more.jsonl
     """
     with _plain_errors(ValueError, OSError):
-        if split not in ("", "test", "valid"):
-            raise ValueError(f"--split is test or valid, not {split!r}")
-        report = evaluate_checkpoints(checkpoints, data, parse_tasks(tasks), split)
+        choice = DataChoice(data, tasks=tasks, split=split)
+        loaded = load_checkpoints(checkpoints)
+        kinds = {
+            FAMILIES[one.family].task if one.family in FAMILIES else one.family for one in loaded.values()
+        }
+        if len(kinds) > 1 or not kinds <= LEARNING.keys():
+            raise ValueError(f"one table is about one task, not {' and '.join(sorted(kinds))}")
+        report = LEARNING[kinds.pop()].measure(loaded, choice)
         text = json.dumps(report.plain(), indent=2)
         if out is not None:
             out.write_text(text + "\n", encoding="utf-8")
@@ -166,34 +168,15 @@ def families() -> None:
     console.print(table)
 
 
-def parse_tasks(text: str) -> tuple[int, ...]:
-    """Read ``1,2,16-19``; an empty text is no choice.
-
-    Raises:
-        ValueError: it is not a list of bAbI tasks and ranges of them.
-    """
-    numbers: list[int] = []
-    for part in text.split(",") if text else ():
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"--tasks: {part.strip()!r} is neither a task nor a range of tasks")
-        chosen = range(int(first), int(last or first) + 1)
-        if not chosen or chosen[0] not in TASKS or chosen[-1] not in TASKS:
-            raise ValueError(f"--tasks: bAbI has tasks 1 to {len(TASKS)}, not {part.strip()}")
-        numbers += chosen
-    return tuple(dict.fromkeys(numbers))
-
-
-def _chosen(data: str, valid: str, tasks: str) -> dict[str, Any]:
-    """Return what the command line says about the data; other data drops the preset's bAbI settings."""
-    chosen: dict[str, Any] = {"source": data} if data else {}
-    if data not in ("", "babi"):
-        chosen |= {"renamed": {}, "tasks": ()}
-    if valid:
-        chosen["valid"] = valid
-    if tasks:
-        chosen["tasks"] = parse_tasks(tasks)
-    return chosen
+def _task_of(checkpoints: Mapping[str, Checkpoint]) -> str:
+    """Return the task that all of these networks do."""
+    for name, checkpoint in checkpoints.items():
+        if checkpoint.family not in FAMILIES:
+            raise ValueError(f"{name} is of an unknown family {checkpoint.family!r}")
+    tasks = sorted({FAMILIES[checkpoint.family].task for checkpoint in checkpoints.values()})
+    if len(tasks) > 1:
+        raise ValueError(f"one table is about one task, not about {' and '.join(tasks)}")
+    return tasks[0]
 
 
 def _command(family: str, given: dict[str, Any], changes: list[str]) -> str:
@@ -204,14 +187,12 @@ def _command(family: str, given: dict[str, Any], changes: list[str]) -> str:
     )
 
 
-def _announce(recipe: QuestionAnsweringRecipe, folder: Path) -> None:
-    console.print(
-        f"{FAMILIES[recipe.family].title}: {len(recipe.train):,} training and "
-        f"{len(recipe.valid):,} validation questions, {recipe.parameters:,} parameters, run folder {folder}"
-    )
-    if recipe.unseen_answers:
-        unseen = ", ".join(recipe.unseen_answers)
-        console.print(f"validation answers that no training story has count as wrong: {unseen}")
+def _announce(family: str, plan: Plan, folder: Path) -> None:
+    parameters = sum(weight.numel() for weight in plan.recipe.network().parameters())
+    size, *more = plan.summary
+    console.print(f"{FAMILIES[family].title}: {size}, {parameters:,} parameters, run folder {folder}")
+    for line in more:
+        console.print(line)
 
 
 def _how_to_go_on(folder: Path) -> str:

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.checkpoint import Checkpoint, load_checkpoint
+from models.checkpoint import Checkpoint
 from models.data.babi import TASKS
 from models.data.sources import Selection, held_out_examples, load_examples
 from models.data.stories import EncodedStories, Example, task_order
@@ -49,12 +49,13 @@ class Report:
     commands: dict[str, str]
     """Name of a checkpoint to the command that trained it."""
     notes: list[str]
+    measured_by: str = f"eager torch {torch.__version__}, CPU"
 
     def plain(self) -> dict[str, Any]:
         """Return everything as JSON holds it, with the mean, and on what, when and how it was measured."""
         return {
             "measured_on": self.measured_on,
-            "measured_by": f"eager torch {torch.__version__}, CPU",
+            "measured_by": self.measured_by,
             "date": datetime.now(UTC).date().isoformat(),
             "rows": [asdict(row) | {"checkpoint": self.answered_by[row.task]} for row in self.rows],
             "mean": asdict(mean_row(self.rows)),
@@ -82,37 +83,36 @@ class Report:
 
 
 def evaluate_checkpoints(
-    paths: Sequence[Path], data: str = "", tasks: Sequence[int] = (), split: str = ""
+    checkpoints: Mapping[str, Checkpoint], data: str = "", tasks: Sequence[int] = (), split: str = ""
 ) -> Report:
     """Measure checkpoints on questions they were not trained on, and join their tasks to one table.
 
     Args:
-        paths: checkpoints, or run folders that hold ``best.pt``.
+        checkpoints: by the name they have in the table.
         data: ``babi``, ``sample`` or a JSON-lines file; empty means what each was trained on.
         tasks: bAbI tasks; empty means those each was trained on.
         split: ``test`` or ``valid``; empty means ``test`` where there is one.
 
     Raises:
         OSError: a file is missing.
-        ValueError: a file is no checkpoint, there is nothing to measure it on, or two answer the same task.
+        ValueError: there is nothing to measure a checkpoint on, or two answer the same task.
     """
     rows: list[TaskRow] = []
     answered_by: dict[str, str] = {}
     commands: dict[str, str] = {}
     measured_on: list[str] = []
     notes: list[str] = []
-    for path in paths:
-        checkpoint = load_checkpoint(path / "best.pt" if path.is_dir() else path)
+    for name, checkpoint in checkpoints.items():
         try:
             examples, label = held_out_questions(checkpoint.training, data, tasks, split)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{name}: {error}") from error
         for row in evaluate_checkpoint(checkpoint, examples):
             if row.task in answered_by:
-                raise ValueError(f"{answered_by[row.task]} and {path} both answer task {row.task}")
+                raise ValueError(f"{answered_by[row.task]} and {name} both answer task {row.task}")
             rows.append(row)
-            answered_by[row.task] = str(path)
-        commands[str(path)] = str(checkpoint.training.get("command", "unknown"))
+            answered_by[row.task] = name
+        commands[name] = str(checkpoint.training.get("command", "unknown"))
         measured_on.append(label)
         notes += checkpoint.training.get("notes", [])
     rows.sort(key=lambda row: task_order(row.task))

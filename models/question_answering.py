@@ -108,11 +108,6 @@ class QuestionAnsweringRecipe:
     def _encode(self, examples: Sequence[Example]) -> EncodedStories:
         return EncodedStories(examples, self.vocabulary, self.answers, self.tasks)
 
-    @property
-    def parameters(self) -> int:
-        """Count the weights of the network."""
-        return sum(weight.numel() for weight in self.network().parameters())
-
     def network(self) -> nn.Module:
         """Build the network."""
         return FAMILIES[self.family].network(self.config)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from models.checkpoint import save_checkpoint
+from models.checkpoint import load_checkpoints, save_checkpoint
 from models.data.stories import Example
 from models.evaluation import TaskRow, evaluate_checkpoints, mean_row, tabulate
 from models.question_answering import QuestionAnsweringOptions, QuestionAnsweringRecipe
@@ -54,8 +54,12 @@ def own_file(path, stories):
     return path
 
 
+def evaluated(paths, *choice, **more):
+    return evaluate_checkpoints(load_checkpoints(paths), *choice, **more)
+
+
 def test_a_checkpoint_is_measured_on_the_tasks_it_was_trained_on(tmp_path):
-    report = evaluate_checkpoints([on_babi(tmp_path / "one", 1)])
+    report = evaluated([on_babi(tmp_path / "one", 1)])
     assert report.measured_on == "bAbI test"
     assert report.rows == [TaskRow("1", 3, pytest.approx(100 / 3), 100.0)]
 
@@ -65,7 +69,7 @@ def test_checkpoints_of_single_tasks_join_to_one_table(tmp_path):
         on_babi(tmp_path / "late", 19, notes=["a note"]),
         on_babi(tmp_path / "early", 1, notes=["a note"]),
     ]
-    report = evaluate_checkpoints([folders[0], folders[1] / "best.pt"], split="valid")
+    report = evaluated([folders[0], folders[1] / "best.pt"], split="valid")
     assert report.measured_on == "bAbI valid"
     assert [row.task for row in report.rows] == ["1", "19"]
     assert report.answered_by == {"1": str(folders[1] / "best.pt"), "19": str(folders[0])}
@@ -79,7 +83,7 @@ def test_checkpoints_of_single_tasks_join_to_one_table(tmp_path):
 
 
 def test_the_table_shows_tasks_mean_and_notes(tmp_path, capsys):
-    report = evaluate_checkpoints([on_babi(tmp_path / "a", 1, notes=["a note"]), on_babi(tmp_path / "b", 19)])
+    report = evaluated([on_babi(tmp_path / "a", 1, notes=["a note"]), on_babi(tmp_path / "b", 19)])
     report.show(Console(width=120))
     lines = [" ".join(line.replace("│", " ").split()) for line in capsys.readouterr().out.splitlines()]
     assert any(line.startswith("1 single supporting fact 3 33.33 100.0 ") for line in lines)
@@ -89,7 +93,7 @@ def test_the_table_shows_tasks_mean_and_notes(tmp_path, capsys):
 
 
 def test_chosen_tasks_are_those_among_the_trained_ones(tmp_path):
-    report = evaluate_checkpoints([on_babi(tmp_path / "both", 1, 19)], tasks=(19, 20))
+    report = evaluated([on_babi(tmp_path / "both", 1, 19)], tasks=(19, 20))
     assert [row.task for row in report.rows] == ["19"]
 
 
@@ -98,16 +102,16 @@ def test_own_stories_are_measured_on_the_held_out_ones(tmp_path):
     examples = [Example(("Story 1 is told.",), "Is it?", "yes")]
     folder = trained(tmp_path / "mine", examples, {"source": str(path)})
     for data in ("", str(path)):
-        report = evaluate_checkpoints([folder], data)
+        report = evaluated([folder], data)
         assert report.measured_on == "the validation stories of my.jsonl"
         assert [row.questions for row in report.rows] == [3]
-    other = evaluate_checkpoints([folder], str(own_file(tmp_path / "more.jsonl", 7)))
+    other = evaluated([folder], str(own_file(tmp_path / "more.jsonl", 7)))
     assert (other.measured_on, other.rows[0].questions) == ("all of more.jsonl", 7)
 
 
 def test_sample_stories_are_fresh_for_the_test(tmp_path):
     examples = [Example(("Ada walked to the attic.",), "Where is Ada?", "attic", (0,), "person")]
-    report = evaluate_checkpoints([trained(tmp_path / "tiny", examples, {"source": "sample"})])
+    report = evaluated([trained(tmp_path / "tiny", examples, {"source": "sample"})])
     assert report.measured_on == "fresh sample stories"
     assert [row.task for row in report.rows] == ["person", "thing"]
 
@@ -124,25 +128,25 @@ def test_sample_stories_are_fresh_for_the_test(tmp_path):
 def test_what_cannot_be_measured_is_refused_with_the_checkpoints_name(arguments, message, tmp_path):
     folder = on_babi(tmp_path / "one", 1)
     with pytest.raises(ValueError, match=f"one: {message}"):
-        evaluate_checkpoints([folder], **arguments)
+        evaluated([folder], **arguments)
 
 
 def test_own_stories_have_no_test_part(tmp_path):
     path = own_file(tmp_path / "my.jsonl", 30)
     folder = trained(tmp_path / "mine", [Example(("Ada ran.",), "Is it?", "yes")], {"source": str(path)})
     with pytest.raises(ValueError, match=r"my\.jsonl has no test questions: use --split valid"):
-        evaluate_checkpoints([folder], split="test")
+        evaluated([folder], split="test")
 
 
 def test_two_answers_to_one_task_are_refused(tmp_path):
     with pytest.raises(ValueError, match="both answer task 1"):
-        evaluate_checkpoints([on_babi(tmp_path / "a", 1), on_babi(tmp_path / "b", 1, 19)])
+        evaluated([on_babi(tmp_path / "a", 1), on_babi(tmp_path / "b", 1, 19)])
 
 
 def test_a_run_without_a_checkpoint_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*empty/best\.pt"):
-        evaluate_checkpoints([tmp_path / "empty"])
+        evaluated([tmp_path / "empty"])
 
 
 def test_rows_count_by_task_and_the_mean_weighs_tasks_alike():

@@ -1,4 +1,4 @@
-"""What holds for every family, in every variant its configuration offers."""
+"""What holds for every family, and for those that read stories in every variant that they offer."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 
 from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.data.sample import sample_stories
-from models.data.sources import Selection
 from models.families import FAMILIES, build
+from models.learners import LEARNING
 from models.presets import options_from, presets
 from models.question_answering import QuestionAnsweringOptions, QuestionAnsweringRecipe
 from models.training import TrainingOptions
@@ -34,10 +34,12 @@ def test_a_family_is_complete(family):
 @every_family
 def test_a_family_has_a_preset_for_tests_and_every_preset_fits(family):
     assert "tiny" in presets(family)
+    learning = LEARNING[FAMILIES[family].task]
     for preset in presets(family).values():
-        options_from(Selection, "data", preset["data"])
-        options_from(FAMILIES[family].config, "network", preset["network"], vocabulary=2, answers=1)
-        options_from(QuestionAnsweringOptions, "learning", preset["learning"])
+        options_from(learning.selection, "data", preset["data"])
+        given = dict.fromkeys(learning.given, 2)
+        options_from(FAMILIES[family].config, "network", preset["network"], **given)
+        options_from(learning.options, "learning", preset["learning"])
         options_from(TrainingOptions, "training", preset["training"])
         assert preset.keys() == {"data", "network", "learning", "training"}
 

@@ -3,10 +3,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from models.__main__ import app, parse_tasks
+from models.__main__ import app
 from models.checkpoint import load_checkpoint
 from models.data.sample import sample_stories
 from models.question_answering import QuestionAnsweringRecipe
+from models.story_learning import parse_tasks
 
 SMALL = ("--set", "network.hidden=7", "--set", "network.embedding=6", "--epochs", "2")
 
@@ -162,9 +163,8 @@ def test_a_wrong_command_is_answered_in_one_line(words, message, command, tmp_pa
         (["nowhere"], "there is no checkpoint nowhere"),
         (["note.txt"], "note.txt is not an Engram checkpoint"),
         (["nowhere", "--split", "train"], "--split is test or valid, not 'train'"),
-        (["nowhere", "--tasks", "21"], "--tasks: bAbI has tasks 1 to 20, not 21"),
     ],
-    ids=["missing", "no checkpoint", "split", "tasks"],
+    ids=["missing", "no checkpoint", "split"],
 )
 def test_a_checkpoint_that_cannot_be_measured_is_named(words, message, command, tmp_path):
     (tmp_path / "note.txt").write_text("hello")

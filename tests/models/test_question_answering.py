@@ -148,7 +148,6 @@ def test_the_checkpoint_describes_what_was_trained():
     assert checkpoint.config["vocabulary"] == len(checkpoint.words) + 2
     assert checkpoint.answers == sorted(checkpoint.answers)
     assert checkpoint.limits == {"max_facts": 24, "max_words": 9, "max_question_words": 9}
-    assert made.parameters == sum(weight.numel() for weight in checkpoint.weights.values())
 
 
 @pytest.mark.parametrize(
