@@ -33,7 +33,7 @@ Feed = tuple[Mapping[str, Array], Sequence[int]]
 class Search(Protocol):
     """One request's walk through the step graph: pure, with neither clock nor threads.
 
-    The server calls ``feed``, runs the step, calls ``advance``, and again until ``finished``; then ``answer``.
+    The server calls ``feed``, runs the step and calls ``advance`` until ``finished``; then ``answer``.
     """
 
     @property
