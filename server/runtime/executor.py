@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from asyncio import AbstractEventLoop, Future, TimerHandle
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from queue import SimpleQueue
-from threading import Thread
-from typing import Any
 
 from server.contract.manifest import Signature
 from server.contract.tensors import Array, Arrays, join, split
 from server.errors import ExecutorLost, RunError
+from server.runtime.request_queue import Waiting
 from server.runtime.session import Session
+from server.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -40,22 +39,14 @@ class Run:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
-    """A request in the queue or in a run. ``shape`` is that of its largest input, ``cells`` its product.
-
-    ``cost`` is what it counts for in the queue.
-    """
+class Entry(Waiting):
+    """A request in the queue or in a run. ``shape`` is that of its largest input, ``cells`` its product."""
 
     arrays: Arrays
     outputs: Sequence[str]
     sizes: Mapping[str, int]
     shape: tuple[int, ...]
     cells: int
-    cost: int
-    arrived: float
-    deadline: float | None
-    future: Future[Run]
-    timer: TimerHandle | None = None
 
 
 Outcome = Run | RunError | None
@@ -68,12 +59,11 @@ Lost = Callable[["Executor", list[Entry], str], None]
 """Called on the event loop, once, with an executor that will run nothing more, its batch, and why."""
 
 
-class Executor:
+class Executor(Worker):
     """A thread that runs one batch after the other. Construct and use it on the event loop.
 
     It is lost when its thread dies, when its session says so (``ExecutorLost``), or when a batch takes
-    longer than ``stall_s``. A thread that hangs in native code cannot be stopped: it is left behind, and
-    ends if its call ever returns.
+    longer than ``stall_s``.
     """
 
     def __init__(
@@ -87,69 +77,42 @@ class Executor:
         stall_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(loop, stall_s, clock)
         self._session = session
         self._signature = signature
-        self._loop = loop
         self._done = done
         self._lost = lost
-        self._stall_s = stall_s
-        self._clock = clock
         self._batch: list[Entry] = []
-        self._watchdog: TimerHandle | None = None
-        self._is_lost = False
         self._inbox: SimpleQueue[list[Entry] | None] = SimpleQueue()
-        self._thread = Thread(target=self._work, name="engram-executor", daemon=True)
         self._thread.start()
 
     def submit(self, batch: list[Entry]) -> None:
         """Run a batch; the outcomes come back by ``done``, unless the executor is ``lost`` over it."""
         self._batch = batch
-        self._watchdog = self._loop.call_later(
-            self._stall_s, self._lose, f"a run took longer than {self._stall_s:g} s"
-        )
+        self._watch()
         self._inbox.put(batch)
 
     def stop(self) -> None:
         """End the thread and close its session once the batches submitted so far have run."""
         self._inbox.put(None)
 
-    def join(self) -> None:
-        """Wait for the end of the thread, but not for a run that hangs."""
-        self._thread.join(self._stall_s)
-
     def _finish(self, batch: list[Entry], outcomes: list[Outcome], seconds: float) -> None:
         if not self._is_lost:
             self._rest()
+            self._batch = []
             self._done(self, batch, outcomes, seconds)
 
-    def _lose(self, why: str) -> None:
-        if not self._is_lost:
-            self._is_lost = True
-            batch = self._rest()
-            self.stop()
-            self._lost(self, batch, why)
+    def _report_loss(self, why: str) -> None:
+        self._lost(self, self._batch, why)
 
-    def _rest(self) -> list[Entry]:
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        batch, self._batch, self._watchdog = self._batch, [], None
-        return batch
+    def _serve(self) -> None:
+        while (batch := self._inbox.get()) is not None:
+            started = self._clock()
+            outcomes = self._outcomes(batch)
+            self._tell(self._finish, batch, outcomes, self._clock() - started)
 
-    def _work(self) -> None:
-        try:
-            while (batch := self._inbox.get()) is not None:
-                started = self._clock()
-                outcomes = self._outcomes(batch)
-                self._tell(self._finish, batch, outcomes, self._clock() - started)
-        except BaseException as error:  # whatever it is, requests wait for this thread
-            logger.critical("an executor died", exc_info=error)
-            self._tell(self._lose, "its thread died")
-        finally:
-            self._session.close()
-
-    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed, nobody waits any more
-            self._loop.call_soon_threadsafe(callback, *arguments)
+    def _close(self) -> None:
+        self._session.close()
 
     def _outcomes(self, batch: list[Entry]) -> list[Outcome]:
         """Run those that are still waited for together, and singly if that fails: a bad one spoils itself."""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from server.errors import DeadlineExceeded, ExecutorLost
-from server.runtime.batcher import FIRST_RETRY_S, Batcher
+from server.runtime.batcher import Batcher
 from server.runtime.options import RuntimeOptions
+from server.runtime.request_queue import FIRST_RETRY_S
 from tests.server.fakes import SIGNATURE, FakeSession, until
 
 OUTPUTS = tuple(spec.name for spec in SIGNATURE.outputs)
@@ -81,7 +82,7 @@ async def test_without_an_executor_requests_wait_until_their_deadline():
 
 
 async def test_a_replacement_that_cannot_be_opened_is_tried_again(monkeypatch):
-    monkeypatch.setattr("server.runtime.batcher.FIRST_RETRY_S", FIRST_RETRY_S / 50)
+    monkeypatch.setattr("server.runtime.request_queue.FIRST_RETRY_S", FIRST_RETRY_S / 50)
     attempts = []
 
     def renew():
