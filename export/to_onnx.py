@@ -1,7 +1,7 @@
 """A graph as one ONNX file of standard operators: every recurrence a GRU node, every named axis free.
 
-The dynamo exporter translates the operator ``engram::gru``; ONNX Runtime then folds what depends on weights
-alone. Only its hardware-independent passes are used, so the file serves any runtime.
+The dynamo exporter translates our own operators (``export.operators``); ONNX Runtime then folds what depends
+on weights alone. Only its hardware-independent passes are used, so the file serves any runtime.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnxruntime as ort
 import torch
-from onnxscript import opset20 as op
 
+from export.operators import translations
 from export.parity import Interface, Port
 from export.samples import example
 from export.wrappers import Graph
@@ -32,12 +31,12 @@ def to_onnx(graph: Graph) -> bytes:
     Raises:
         RuntimeError: torch cannot trace it with free axes, or the result is no valid ONNX.
     """
-    shapes = {
-        spec.name: {axis: dim for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
+    shapes = tuple(
+        {axis: dim for axis, dim in enumerate(spec.dims) if isinstance(dim, str)}
         for spec in graph.signature.inputs
-    }
-    free = {name: torch.export.Dim(name, min=1) for axes in shapes.values() for name in axes.values()}
-    dims = {name: {axis: free[dim] for axis, dim in axes.items()} for name, axes in shapes.items()}
+    )
+    free = {name: torch.export.Dim(name, min=1) for axes in shapes for name in axes.values()}
+    dims = tuple({axis: free[dim] for axis, dim in axes.items()} for axes in shapes)
     with _quiet():
         # Traced here, because this refuses an axis that cannot stay free; the exporter would freeze it.
         program = torch.export.export(graph.module, example(graph), dynamic_shapes=dims, strict=False)
@@ -51,34 +50,10 @@ def to_onnx(graph: Graph) -> bytes:
             input_names=graph.inputs,
             output_names=graph.outputs,
             dynamic_shapes=shapes,
-            custom_translation_table={torch.ops.engram.gru.default: gru_node},
+            custom_translation_table=translations(),
         )
     assert exported is not None
     return fold_constants(exported.model_proto.SerializeToString())
-
-
-def gru_node(x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
-    """Translate ``engram::gru`` to one GRU node.
-
-    torch orders the gates reset, update, new, and ONNX update, reset, new.
-    """
-    first: Any = [0]
-    second: Any = [1]
-
-    def reorder(weight: Any) -> Any:
-        reset, update, new = op.Split(weight, axis=0, num_outputs=3)
-        return op.Concat(update, reset, new, axis=0)
-
-    bias = op.Concat(reorder(b_ih), reorder(b_hh), axis=0)
-    states, _ = op.GRU(
-        x,
-        op.Unsqueeze(reorder(w_ih), first),
-        op.Unsqueeze(reorder(w_hh), first),
-        op.Unsqueeze(bias, first),
-        hidden_size=int(w_hh.shape[1]),
-        linear_before_reset=1,
-    )
-    return op.Squeeze(states, second)
 
 
 def fold_constants(content: bytes) -> bytes:

@@ -52,8 +52,9 @@ def join(specs: Sequence[TensorSpec], requests: Sequence[Arrays]) -> dict[str, A
             continue
         shape = tuple(max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True))
         joined = np.full((len(arrays), *shape), spec.pad, dtype=DTYPES[spec.datatype])
-        for row, array in zip(joined, arrays, strict=True):
-            row[tuple(slice(size) for size in array.shape)] = array
+        for place, array in enumerate(arrays):
+            cut: tuple[int | slice, ...] = (place, *(slice(size) for size in array.shape))
+            joined[cut] = array
         batch[spec.name] = joined
     return batch
 
