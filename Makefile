@@ -8,6 +8,10 @@ NAME   ?= serve
 BENCH  ?= ceiling
 IMAGE  ?= engram
 
+QUICK := not slow and not gpu and not image
+PYTEST := -m pytest -q
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
+
 PIP := -m pip --disable-pip-version-check --no-input -qq
 LOCK := .venv/lock/bin/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
   --python-version 3.11 --python-platform x86_64-manylinux_2_28 $(UPGRADE)
@@ -30,17 +34,19 @@ demo: .venv/torch-free/.sdk  ## start a server, ask where the milk is, show wher
 	@PATH="$(CURDIR)/.venv/torch-free/bin:$$PATH" docs/examples/demo.sh
 
 test: .venv/dev/.sdk  ## run every test that is quick and needs no special machine
-	@.venv/dev/bin/python -m pytest -q
+	@.venv/dev/bin/python $(PYTEST) $(SIDE_BY_SIDE) -m "$(QUICK) and not alone"
+	@.venv/dev/bin/python $(PYTEST) -m "$(QUICK) and alone"
 
 test-slow: .venv/dev/.sdk .venv/triton/.ready  ## run the tests marked slow
-	@.venv/dev/bin/python -m pytest -q -m "slow and not gpu and not image"
+	@.venv/dev/bin/python $(PYTEST) -m "slow and not gpu and not image"
 
 test-gpu: .venv/dev/.sdk  ## run the tests marked gpu
-	@.venv/dev/bin/python -m pytest -q -m gpu
+	@.venv/dev/bin/python $(PYTEST) -m gpu
 
 test-torch-free: .venv/torch-free/.sdk  ## run the server's and the SDK's tests where torch cannot be imported
 	@.venv/torch-free/bin/python -c 'import importlib.util as u; u.find_spec("torch") and exit("torch is importable here")'
-	@.venv/torch-free/bin/python -m pytest -q tests/server tests/end_to_end clients/python/tests
+	@.venv/torch-free/bin/python $(PYTEST) $(SIDE_BY_SIDE) -m "$(QUICK) and not alone" tests/server tests/end_to_end clients/python/tests
+	@.venv/torch-free/bin/python $(PYTEST) -m "$(QUICK) and alone" tests/end_to_end
 
 check: .venv/dev/.sdk  ## check format, lint, types and import rules, then make test
 	@echo "format"  && .venv/dev/bin/ruff format --check --quiet .

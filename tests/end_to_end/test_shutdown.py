@@ -10,6 +10,8 @@ import pytest
 from tests.processes import Client, ServerProcess, ask, once, until
 from tests.server.fakes import write_bundle
 
+pytestmark = pytest.mark.alone
+
 SLOW = ("-m", "tests.end_to_end.slow_server")
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.processes import QUESTION, Client, ServerProcess, ask, once, until
 from tests.server.fakes import write_bundle
 
+pytestmark = pytest.mark.alone
+
 SLOW = ("-m", "tests.end_to_end.slow_server")
 MARKED = {**QUESTION, "story": ["Anna took the lamp."]}
 DEADLY = {**QUESTION, "story": ["Anna took the box."]}

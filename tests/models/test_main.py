@@ -28,7 +28,7 @@ def command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def invoke(*words):
-        return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+        return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200", "TERM": "xterm"})
 
     return invoke
 
