@@ -144,13 +144,13 @@ class Bundle:
             raise BundleError(f"{name} keeps values in other files, which this server refuses")
         return content
 
-    def probes(self) -> Probes:
-        """Return the golden probes.
+    def probes(self, role: str = "golden") -> Probes:
+        """Return the golden probes of the whole graph, or those with another role (``step_golden``).
 
         Raises:
             BundleError: there are none, or they are unreadable.
         """
-        name = self.file("golden")
+        name = self.file(role)
         try:
             return Probes.parse(self.read(name))
         except ValueError as error:

@@ -55,22 +55,21 @@ class AttentionSpec(Record):
     normalized_over: str | None
 
 
-class Signature(Record):
-    """Graph inputs and outputs in order, and which output is attention."""
+class GraphSpec(Record):
+    """The inputs and outputs of a graph, in order."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+class Signature(GraphSpec):
+    """The whole graph of a model, and which output is attention."""
+
     attention: AttentionSpec
 
 
-class Stage(Record):
-    """One graph of a model that is driven step by step: its inputs and outputs in order.
-
-    ``server.tasks.stepwise`` says how the names of the stages wire them up.
-    """
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+class Stage(GraphSpec):
+    """One graph of a model that is driven step by step; ``server.tasks.stepwise`` says how stages wire up."""
 
     @model_validator(mode="after")
     def _names_and_axes_are_known(self) -> Self:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from server.contract.bundle import Probes
-from server.contract.manifest import Signature
+from server.contract.manifest import GraphSpec
 from server.contract.tensors import Array, Arrays, join, sizes_of, split
 from server.errors import BundleError
 from server.runtime.session import Session
 
 
-def replay(session: Session, signature: Signature, probes: Probes) -> None:
+def replay(session: Session, signature: GraphSpec, probes: Probes) -> None:
     """Run every probe alone, then all of them as one padded batch, and compare every output.
 
     Raises:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from server.contract.bundle import Bundle
-from server.contract.manifest import RuntimeName
+from server.contract.manifest import GraphSpec, RuntimeName, StageName
 from server.contract.tensors import Array, Arrays
 from server.errors import BundleError
 
@@ -38,6 +38,9 @@ class Session(Protocol):
 OpenSession = Callable[[Bundle, RuntimeName | None, str], Session]
 """What opens a session on a bundle, for a runtime (``None`` is the manifest's choice) and a device."""
 
+OpenStage = Callable[[Bundle, StageName, RuntimeName | None, str], Session]
+"""The same for one stage of a bundle."""
+
 
 def open_session(bundle: Bundle, runtime: RuntimeName | None = None, device: str = "cpu") -> Session:
     """Load the bundle's graph.
@@ -50,17 +53,31 @@ def open_session(bundle: Bundle, runtime: RuntimeName | None = None, device: str
     Raises:
         BundleError: the graph, the runtime or the device cannot be had, with the reason.
     """
+    return _open(
+        bundle, {"onnx": "model", "torchscript": "torchscript"}, bundle.manifest.signature, runtime, device
+    )
+
+
+def open_stage(
+    bundle: Bundle, stage: StageName, runtime: RuntimeName | None = None, device: str = "cpu"
+) -> Session:
+    """Load the graph of one stage; otherwise like ``open_session``."""
+    roles = {"onnx": stage, "torchscript": f"{stage}_torchscript"}
+    return _open(bundle, roles, bundle.manifest.stages[stage], runtime, device)
+
+
+def _open(
+    bundle: Bundle, roles: Mapping[str, str], spec: GraphSpec, runtime: RuntimeName | None, device: str
+) -> Session:
     # Each runtime is imported when it is chosen: a server of TorchScript bundles needs no ONNX Runtime.
     match runtime or bundle.manifest.runtime:
         case "onnx":
             from server.runtime.onnx_session import OnnxSession  # noqa: PLC0415
 
-            return OnnxSession(bundle.read(bundle.file("model")), device)
+            return OnnxSession(bundle.read(bundle.file(roles["onnx"])), device)
         case "torchscript":
             from server.runtime.torchscript_session import TorchScriptSession  # noqa: PLC0415
 
-            return TorchScriptSession(
-                bundle.read(bundle.file("torchscript")), bundle.manifest.signature, device
-            )
+            return TorchScriptSession(bundle.read(bundle.file(roles["torchscript"])), spec, device)
         case other:
             raise BundleError(f"this server has no runtime {other!r}, it has onnx and torchscript")

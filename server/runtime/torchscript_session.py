@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from server.contract.manifest import Signature
+from server.contract.manifest import GraphSpec
 from server.contract.tensors import Array, Arrays
 from server.errors import BundleError, RunError
 
@@ -16,7 +16,7 @@ class TorchScriptSession:
 
     runtime = "torchscript"
 
-    def __init__(self, content: bytes, signature: Signature, device: str = "cpu") -> None:
+    def __init__(self, content: bytes, signature: GraphSpec, device: str = "cpu") -> None:
         """Load a module from the bytes of its file.
 
         Raises:

@@ -10,7 +10,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from server.contract.manifest import Signature, TensorSpec
+from server.contract.manifest import GraphSpec, TensorSpec
 from server.contract.tensors import DTYPES, Array, Arrays
 from server.runtime.options import RuntimeOptions
 from server.runtime.session import Session
@@ -20,7 +20,7 @@ BUCKETS = (1 / 16, 1 / 4, 1.0)
 
 
 def warm_up(
-    session: Session, signature: Signature, limits: Mapping[str, int], probe: Arrays, options: RuntimeOptions
+    session: Session, signature: GraphSpec, limits: Mapping[str, int], probe: Arrays, options: RuntimeOptions
 ) -> None:
     """Run one request, and then a batch of as many as a batch may hold, of each bucket.
 
@@ -41,7 +41,7 @@ def warm_up(
 
 
 def shapes(
-    signature: Signature, limits: Mapping[str, int], probe: Arrays, options: RuntimeOptions
+    signature: GraphSpec, limits: Mapping[str, int], probe: Arrays, options: RuntimeOptions
 ) -> Iterator[tuple[int, dict[str, int]]]:
     """Yield the batch sizes and axis sizes to run, the smallest first."""
     own = {
