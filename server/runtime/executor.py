@@ -59,6 +59,16 @@ Lost = Callable[["Executor", list[Entry], str], None]
 """Called on the event loop, once, with an executor that will run nothing more, its batch, and why."""
 
 
+def failure_of(error: Exception) -> RunError:
+    """Log what went wrong in a run and return it as the error of its request."""
+    logger.error("a run failed", exc_info=error)
+    if isinstance(error, RunError):
+        return error
+    failure = RunError("the graph failed on this input")
+    failure.__cause__ = error
+    return failure
+
+
 class Executor(Worker):
     """A thread that runs one batch after the other. Construct and use it on the event loop.
 
@@ -124,21 +134,13 @@ class Executor(Worker):
         except ExecutorLost:
             raise
         except Exception as error:
-            results = [self._failure(error)] if len(live) == 1 else self._after_failure(live, error)
+            results = [failure_of(error)] if len(live) == 1 else self._after_failure(live, error)
         found = dict(zip(map(id, live), results, strict=True))
         return [found.get(id(entry)) for entry in batch]
 
     def _after_failure(self, live: list[Entry], error: Exception) -> list[Outcome]:
         logger.warning("a batch of %d failed, its requests run singly: %r", len(live), error)
         return [outcome for entry in live for outcome in self._outcomes([entry])]
-
-    def _failure(self, error: Exception) -> RunError:
-        logger.error("a run failed", exc_info=error)
-        if isinstance(error, RunError):
-            return error
-        failure = RunError("the graph failed on this input")
-        failure.__cause__ = error
-        return failure
 
     def _run(self, entries: list[Entry]) -> list[Run]:
         started = self._clock()
