@@ -76,7 +76,7 @@ def attend(
 
 def largest(values: NDArray[Any], k: int) -> list[int]:
     """Return the places of the ``k`` largest of a row, the largest first, equal ones in order."""
-    places: list[int] = np.argsort(-values, kind="stable")[:k].tolist()
+    places: list[int] = (-values).argsort(kind="stable")[:k].tolist()
     return places
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from functools import cache
+from itertools import islice
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
+import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from server.contract.attention import Attention, Form, attend, floats, largest
 from server.contract.bundle import Bundle
@@ -50,14 +51,14 @@ class QaRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
-class ScoredAnswer(msgspec.Struct, frozen=True):
+class ScoredAnswer(msgspec.Struct, frozen=True, gc=False):
     """An answer and its probability."""
 
     answer: str
     score: float
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """A fact and its largest weight over the hops; ``index`` counts from the story's first sentence."""
 
     index: int
@@ -81,8 +82,7 @@ class QaAnswer(msgspec.Struct, frozen=True):
     warnings: list[str] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
+class _Context(msgspec.Struct, frozen=True):
     """What ``interpret`` needs of a request: the facts the model read, and how the answer shall look."""
 
     request: QaRequest
@@ -155,15 +155,20 @@ class QuestionAnswering:
         """Turn ``answer_probabilities``, ``hop_probabilities`` and ``attention`` into the answer."""
         context: _Context = prepared.context
         request, answers = context.request, bundle.manifest.answers
-        alternatives = _best(outputs["answer_probabilities"], request.top_k, answers)
+        probabilities_A, hops_KA = outputs["answer_probabilities"], outputs["hop_probabilities"]
         gates_KF = outputs["attention"]
+        gates_F = gates_KF.max(axis=0)
+        likely = largest(probabilities_A, request.top_k)
+        seen = largest(gates_F, request.attention_top_k)
+        scores, hop_scores, weights = _numbers(probabilities_A[likely], hops_KA.max(axis=1), gates_F[seen])
+        alternatives = _scored(likely, scores, answers)
         warnings = list(context.warnings)
         return QaAnswer(
             answer=alternatives[0].answer,
             score=alternatives[0].score,
             alternatives=alternatives,
-            hops=_best_of_each(outputs["hop_probabilities"], answers),
-            evidence=_evidence(gates_KF, context),
+            hops=_scored(hops_KA.argmax(axis=1).tolist(), hop_scores, answers),
+            evidence=_evidence(seen, weights, context),
             attention=self._attention(gates_KF, context, bundle, warnings),
             warnings=warnings,
         )
@@ -180,7 +185,7 @@ class QuestionAnswering:
                 f"attention has {gates_KF.size} weights, an answer carries {self._max_attention_weights} "
                 "(ENGRAM_MAX_ATTENTION_WEIGHTS): only the largest of each hop are given"
             )
-        labels = {"hop": [str(hop + 1) for hop in range(len(gates_KF))], "fact": context.facts}
+        labels = {"hop": _ordinals(len(gates_KF)), "fact": context.facts}
         spec, top_k = bundle.manifest.signature.attention, context.request.attention_top_k
         return attend(spec, gates_KF, labels, form=form, top_k=top_k, offset=context.offset)
 
@@ -193,35 +198,26 @@ def _facts_to_drop(count: int, limit: int, truncate: str) -> int:
     return max(0, count - limit)
 
 
-def _best(probabilities: Array, k: int, answers: Sequence[str]) -> list[ScoredAnswer]:
-    """Return the ``k`` most probable answers, the best first."""
-    places = largest(probabilities, k)
-    return _scored(places, probabilities[places], answers)
+@cache
+def _ordinals(count: int) -> tuple[str, ...]:
+    return tuple(str(place + 1) for place in range(count))
 
 
-def _best_of_each(probabilities_KA: NDArray[Any], answers: Sequence[str]) -> list[ScoredAnswer]:
-    """Return the most probable answer of each hop."""
-    return _scored(probabilities_KA.argmax(axis=1).tolist(), probabilities_KA.max(axis=1), answers)
-
-
-def _scored(places: list[int], probabilities: Array, answers: Sequence[str]) -> list[ScoredAnswer]:
-    scores = _numbers(probabilities)
+def _scored(places: list[int], scores: list[float], answers: Sequence[str]) -> list[ScoredAnswer]:
     return [ScoredAnswer(answers[place], score) for place, score in zip(places, scores, strict=True)]
 
 
-def _evidence(gates_KF: NDArray[Any], context: _Context) -> list[Evidence]:
-    """Return the facts with the largest gate over all hops, the largest first."""
-    gates_F = gates_KF.max(axis=0)
-    places = largest(gates_F, context.request.attention_top_k)
-    weights = _numbers(gates_F[places])
+def _evidence(places: list[int], weights: list[float], context: _Context) -> list[Evidence]:
+    offset, facts = context.offset, context.facts
     return [
-        Evidence(context.offset + place, context.facts[place], weight)
-        for place, weight in zip(places, weights, strict=True)
+        Evidence(offset + place, facts[place], weight) for place, weight in zip(places, weights, strict=True)
     ]
 
 
-def _numbers(values: Array) -> list[float]:
-    numbers: list[float | None] = floats(values)
+def _numbers(*arrays: Array) -> list[list[float]]:
+    """Return each array as a list; all are converted at once, for that has its price however few they are."""
+    numbers: list[float] = floats(np.concatenate(arrays))
     if None in numbers:
         raise RunError("the graph returned something that is not a number")
-    return numbers  # type: ignore[return-value]  # None was refused
+    rest = iter(numbers)
+    return [list(islice(rest, len(array))) for array in arrays]

@@ -16,12 +16,16 @@ from server.errors import InputTooLong, InvalidRequest, UnknownWords
 MAX_CHARACTERS = 1_000
 """Longest sentence that is looked at: it bounds the work done before a request is refused."""
 
+ID_BYTES = np.dtype(np.int64).itemsize
+PADDING = bytes([PAD_ID])
+"""What pads the bytes of ids; the id of padding is 0, all of whose bytes are this one."""
+
 SUGGESTIONS = 20
 """Unknown words that come with the known words nearest to them; further ones are only listed."""
 
 
 def story_ids(facts: Sequence[str], offset: int, max_words: int, vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """Return the ids of the facts' words ``[facts, words]``, padded to the longest fact.
+    """Return the ids of the facts' words ``[facts, words]``, padded to the longest fact; it is read-only.
 
     Args:
         facts: at least one sentence.
@@ -36,16 +40,14 @@ def story_ids(facts: Sequence[str], offset: int, max_words: int, vocabulary: Voc
     if max(map(len, facts)) > MAX_CHARACTERS:
         for field, fact in _fields(facts, offset):
             _check_characters(field, fact)
-    rows = list(map(vocabulary.ids, facts))
-    counts = list(map(len, rows))
-    longest = max(counts)
-    if longest > max_words or 0 in counts:
-        for place, count in enumerate(counts, offset):
-            _check_words(f"story[{place}]", count, max_words, "max_words")
-    tokens = np.full((len(rows), longest), PAD_ID, dtype=np.int64)
-    for row, ids, count in zip(tokens, rows, counts, strict=True):
-        row[:count] = ids
-    return tokens
+    rows = [ids.tobytes() for ids in map(vocabulary.ids, facts)]
+    longest = max(map(len, rows))
+    if longest > max_words * ID_BYTES or b"" in rows:
+        for place, row in enumerate(rows, offset):
+            _check_words(f"story[{place}]", len(row) // ID_BYTES, max_words, "max_words")
+    # Bytes are padded and joined several times faster than arrays of a few words.
+    tokens = b"".join([row.ljust(longest, PADDING) for row in rows])
+    return np.frombuffer(tokens, np.int64).reshape(len(rows), -1)
 
 
 def question_ids(question: str, max_words: int, vocabulary: Vocabulary) -> NDArray[np.int64]:
