@@ -50,11 +50,14 @@ def join(specs: Sequence[TensorSpec], requests: Sequence[Arrays]) -> dict[str, A
         if len(arrays) == 1:
             batch[spec.name] = np.ascontiguousarray(arrays[0][None], dtype=DTYPES[spec.datatype])
             continue
-        shape = tuple(max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True))
+        shapes = [array.shape for array in arrays]
+        shape = tuple(map(max, zip(*shapes, strict=True)))
         joined = np.full((len(arrays), *shape), spec.pad, dtype=DTYPES[spec.datatype])
-        for place, array in enumerate(arrays):
-            cut: tuple[int | slice, ...] = (place, *(slice(size) for size in array.shape))
-            joined[cut] = array
+        for row, array in enumerate(arrays):
+            if array.shape == shape:
+                joined[row] = array
+            else:
+                joined[(row, *map(slice, array.shape))] = array
         batch[spec.name] = joined
     return batch
 
@@ -69,12 +72,15 @@ def split(
         outputs: arrays with the batch axis first.
         sizes: per request the size of each named input axis, as ``sizes_of`` returns it.
     """
-    wanted = [spec for spec in specs if spec.name in outputs]
-    results: list[dict[str, Array]] = []
-    for row, own in enumerate(sizes):
-        result: dict[str, Array] = {}
-        for spec in wanted:
-            cut = tuple(slice(own.get(dim) if isinstance(dim, str) else None) for dim in spec.dims[1:])
-            result[spec.name] = outputs[spec.name][row][cut]
-        results.append(result)
+    results: list[dict[str, Array]] = [{} for _ in sizes]
+    for spec in specs:
+        if spec.name not in outputs:
+            continue
+        named = str in map(type, spec.dims[1:])
+        for result, own, row in zip(results, sizes, outputs[spec.name], strict=False):
+            result[spec.name] = row[_own_part(spec, own)] if named else row
     return results
+
+
+def _own_part(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[slice, ...]:
+    return tuple([slice(sizes.get(dim) if isinstance(dim, str) else None) for dim in spec.dims[1:]])
