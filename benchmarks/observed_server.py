@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 import uvicorn
@@ -16,11 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.api.connection import ConnectionLimits, bounded_protocol
-from server.app import create_app
+from server.app import create_app, runtime_options
 from server.contract.bundle import Bundle
 from server.contract.manifest import RuntimeName
 from server.contract.tensors import Array, Arrays
-from server.runtime.options import RuntimeOptions
 from server.runtime.repository import Repository
 from server.runtime.session import Session, open_session
 from server.settings import load_settings
@@ -69,9 +67,7 @@ def main() -> None:
     def observed(bundle: Bundle, runtime: RuntimeName | None, device: str) -> Session:
         return ObservedSession(open_session(bundle, runtime, device), tally)
 
-    options = RuntimeOptions(
-        **{field.name: getattr(settings, field.name) for field in fields(RuntimeOptions)}
-    )
+    options = runtime_options(settings)
     app = create_app(settings, Repository(settings.model_repository, options, settings.models, observed))
     app.router.routes.insert(0, Route("/observed", tally.tell))
     protocol = bounded_protocol(ConnectionLimits.of(settings))  # as the server has it: it notes departures

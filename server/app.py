@@ -31,7 +31,7 @@ from server.api.security import Keys
 from server.api.shortcut import Shortcut
 from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
 from server.runtime.fleet import Alone, Fleet
-from server.runtime.options import RuntimeOptions
+from server.runtime.options import RuntimeOptions, executors_for
 from server.runtime.repository import Repository
 from server.runtime.watch import Watch
 from server.settings import Settings, wants_traces
@@ -180,15 +180,21 @@ def create_app(
 
 def open_repository(settings: Settings) -> Repository:
     """Return the repository the settings ask for, not started yet."""
-    options = RuntimeOptions(
+    return Repository(settings.model_repository, runtime_options(settings), settings.models)
+
+
+def runtime_options(settings: Settings) -> RuntimeOptions:
+    """Return how models run, as the settings say."""
+    return RuntimeOptions(
         runtime=settings.runtime,
         device=settings.device,
-        executors=settings.executors,
+        executors=settings.executors or executors_for(settings.workers),
+        model_executors=settings.model_executors,
         max_batch_size=settings.max_batch_size,
         max_batch_cost=settings.max_batch_cost,
         max_queue_cost=settings.max_queue_cost,
+        max_queue_ms=settings.max_queue_ms,
         max_attention_weights=settings.max_attention_weights,
         executor_stall_s=settings.executor_stall_s,
         warm_up=settings.warm_up,
     )
-    return Repository(settings.model_repository, options, settings.models)

@@ -48,7 +48,7 @@ def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
     )
     parser.add_argument("--version", action="version", version=f"engram {__version__}")
     for name, field in Settings.model_fields.items():
-        default = "none" if field.default in ((), None) else field.default
+        default = "none" if field.default in ((), {}, None) else field.default
         parser.add_argument(
             "--" + name.replace("_", "-"),
             metavar=_form(field.annotation),

@@ -83,17 +83,30 @@ class Settings(BaseSettings):
         le=64,
         description="Processes that serve together on one set of ports; 1 needs no supervisor.",
     )
-    executors: int = Field(1, ge=1, le=64, description="Executor threads for each model, one session each.")
+    executors: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Executor threads for each model, one session each; unset, one for each core, at most 4.",
+    )
+    model_executors: Annotated[dict[str, Annotated[int, Field(ge=1, le=64)]], NoDecode] = Field(
+        {}, description="Models that have another number of them, as NAME=COUNT, separated by commas."
+    )
     executor_stall_s: float = Field(
         60.0, gt=0, description="A run that takes longer has lost its executor, which is replaced."
     )
     warm_up: bool = Field(True, description="Run a few sizes up to a model's limits before it is ready.")
     max_batch_size: int = Field(32, ge=1, le=4096, description="Most requests that run as one batch.")
     max_batch_cost: int = Field(
-        8_192, ge=1, description="Most padded cells (facts x words) in one batch of several requests."
+        2_048, ge=1, description="Most padded cells (facts x words) in one batch of several requests."
     )
     max_queue_cost: int = Field(
         1_000_000, ge=1, description="Most cells (facts x words) that may wait for one model; beyond it, 429."
+    )
+    max_queue_ms: float = Field(
+        100.0,
+        gt=0,
+        description="Longest wait, by the observed rate, that an interactive request is let in for.",
     )
     timeout_ms: int = Field(30_000, ge=1, le=3_600_000, description="Longest time a request may take.")
     max_body_bytes: int = Field(
@@ -150,6 +163,14 @@ class Settings(BaseSettings):
     def _split_names(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("model_executors", mode="before")
+    @classmethod
+    def _split_counts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+            return {name.strip(): count.strip() for name, _, count in pairs}
         return value
 
 

@@ -50,7 +50,7 @@ def blocks(name, language):
 def test_every_setting_has_its_row(field):
     record = Settings.model_fields[field]
     default = str(record.default).lower() if isinstance(record.default, bool) else record.default
-    shown = "none" if default in ((), None) else f"`{default}`"
+    shown = "none" if default in ((), {}, None) else f"`{default}`"
     choices = [
         value for kind in (record.annotation, *get_args(record.annotation)) for value in literals(kind)
     ]

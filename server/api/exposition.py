@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from server import __version__
 from server.api.snapshot import ModelSnapshot, Snapshot
+from server.runtime.lines import Priority
 from server.runtime.statistics import Histogram, Statistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -52,10 +54,6 @@ HISTOGRAMS: dict[str, tuple[str, Callable[[Statistics], Histogram]]] = {
         "Time of an answered request from prepare to answer.",
         lambda own: own.request_seconds,
     ),
-    "engram_queue_seconds": (
-        "Time an answered request waited for an executor.",
-        lambda own: own.queue_seconds,
-    ),
     "engram_batch_size": ("Requests in a run of the graph.", lambda own: own.batch_size),
     "engram_batch_fill_ratio": (
         "Cells of a run, padding included, over ENGRAM_MAX_BATCH_COST.",
@@ -91,6 +89,7 @@ class _Families(Collector):
         yield from _endings_and_cells(models)
         for name, (about, histogram) in HISTOGRAMS.items():
             yield _histograms(name, about, models, histogram)
+        yield _waits(models)
         yield from _gauges(models)
         yield from _server(self._snapshot)
 
@@ -136,22 +135,33 @@ def _histograms(
 ) -> Metric:
     metric = HistogramMetricFamily(name, about, labels=MODEL)
     for model in models:
-        own, below = histogram(model.statistics), 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip((*map(str, own.bounds), "+Inf"), own.counts, strict=True):
-            below += count
-            buckets.append((bound, below))
-        metric.add_metric((model.name, str(model.version)), buckets, own.total)
+        own = histogram(model.statistics)
+        metric.add_metric((model.name, str(model.version)), _buckets(own), own.total)
     return metric
 
 
+def _waits(models: Iterable[ModelSnapshot]) -> Metric:
+    about = "Time an answered request waited for an executor, by its priority."
+    metric = HistogramMetricFamily("engram_queue_seconds", about, labels=(*MODEL, "priority"))
+    for model in models:
+        for priority, own in model.statistics.queue_seconds.items():
+            metric.add_metric((model.name, str(model.version), priority), _buckets(own), own.total)
+    return metric
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    bounds = (*map(str, histogram.bounds), "+Inf")
+    return list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+
+
 def _gauges(models: list[ModelSnapshot]) -> Iterator[Metric]:
-    yield _gauge(
-        "engram_queue_cells",
-        "Cells that wait; ENGRAM_MAX_QUEUE_COST bounds them.",
-        models,
-        lambda model: model.waiting_cells,
-    )
+    about = "Cells that wait, by priority; ENGRAM_MAX_QUEUE_COST bounds them."
+    waiting = GaugeMetricFamily("engram_queue_cells", about, labels=(*MODEL, "priority"))
+    for model in models:
+        for priority in Priority:
+            cells = model.waiting_cells.get(priority.label, 0)
+            waiting.add_metric((model.name, str(model.version), priority.label), cells)
+    yield waiting
     yield _gauge("engram_model_ready", "Whether the model answers.", models, lambda model: model.ready)
     yield _gauge("engram_executors", "Executors that live.", models, lambda model: model.executors)
     device = GaugeMetricFamily(

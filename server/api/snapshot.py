@@ -22,13 +22,12 @@ class ModelSnapshot:
     device: str
     executors: int
     waiting: int
-    waiting_cells: int
+    waiting_cells: dict[str, int]
     statistics: Statistics
 
     @classmethod
     def of(cls, model: LoadedModel) -> ModelSnapshot:
         """Take the numbers of a loaded model."""
-        waiting, cells = model.waiting
         return cls(
             model.name,
             model.version,
@@ -36,8 +35,8 @@ class ModelSnapshot:
             model.runtime or "",
             model.device or "",
             model.executors,
-            waiting,
-            cells,
+            model.waiting[0],
+            model.waiting_cells,
             model.statistics,
         )
 
@@ -54,7 +53,7 @@ class ModelSnapshot:
             self.device,
             self.executors + other.executors,
             self.waiting + other.waiting,
-            self.waiting_cells + other.waiting_cells,
+            dict(Counter(self.waiting_cells) + Counter(other.waiting_cells)),
             statistics,
         )
 

@@ -22,8 +22,10 @@ from server.api.exchange import Exchange, exchange_of
 from server.api.lifecycle import Lifecycle
 from server.api.negotiation import JSON, accepted
 from server.api.pictures import PICTURES, draw
+from server.api.urgency import priority_of
 from server.contract.attention import encode_array
 from server.runtime.executor import Run
+from server.runtime.lines import Priority
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.repository import Repository
 from server.settings import Settings
@@ -89,12 +91,14 @@ class TaskService:
         """Return when the answer is due on ``time.monotonic``: the smallest of setting, header and field."""
         return due(exchange, self.settings.timeout_ms, timeout_ms)
 
-    async def answer(self, request: Any, exchange: Exchange) -> tuple[Any, Run, LoadedModel]:
-        """Find the model and let it answer before the deadline."""
+    async def answer(
+        self, request: Any, exchange: Exchange, usual: Priority = Priority.INTERACTIVE
+    ) -> tuple[Any, Run, LoadedModel]:
+        """Find the model and let it answer before the deadline, at the usual priority or the header's."""
         selector = {} if request.model else self.task.selector(request)
         model = self.repository.find(request.model, self.task.name, selector)
         deadline = self.deadline(exchange, request.timeout_ms)
-        answer, run = await model.answer(request, deadline)
+        answer, run = await model.answer(request, deadline, priority_of(exchange, usual))
         return answer, run, model
 
 
@@ -162,7 +166,8 @@ class BatchEndpoint:
 
     async def _answer_one(self, item: msgspec.Raw, exchange: Exchange) -> bytes:
         try:
-            answer, run, model = await self._service.answer(decode(self._decoder, item), exchange)
+            request: Any = decode(self._decoder, item)
+            answer, run, model = await self._service.answer(request, exchange, Priority.BATCH)
             return answer_body(answer, run, model, exchange)
         except Exception as error:
             return _encode_error(ItemError(error_body(error, exchange.request_id)))

@@ -15,6 +15,7 @@ from server.contract.tensors import Arrays, sizes_of
 from server.errors import InvalidRequest
 from server.runtime.batching import choose
 from server.runtime.executor import Entry, Executor, Outcome, Run
+from server.runtime.lines import Priority
 from server.runtime.options import RuntimeOptions
 from server.runtime.request_queue import MIN_COST, RequestQueue
 from server.runtime.session import Session
@@ -40,18 +41,25 @@ class Batcher(RequestQueue[Entry, Executor, Session]):
         self._idle: list[Executor] = []
         super().__init__(sessions, options, clock, renew=renew)
 
-    async def run(self, arrays: Arrays, outputs: Sequence[str], deadline: float | None) -> Run:
+    async def run(
+        self,
+        arrays: Arrays,
+        outputs: Sequence[str],
+        deadline: float | None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Run:
         """Run one request's arrays, together with others that fit.
 
         Args:
             arrays: named inputs without the batch axis.
             outputs: the graph outputs wanted.
             deadline: in seconds on the batcher's clock (``time.monotonic``); ``None`` sets none.
+            priority: who goes first.
 
         Raises:
             DeadlineExceeded: at the deadline, whatever the executors do.
             InvalidRequest: the arrays do not fit the signature.
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or too long for this request.
             RunError: the graph failed on this request.
             ShuttingDown: the batcher drains or is closed.
         """
@@ -64,7 +72,9 @@ class Batcher(RequestQueue[Entry, Executor, Session]):
         cells = prod(shape)
         cost = max(MIN_COST, cells)
         future = self._loop.create_future()
-        entry = Entry(cost, self._clock(), deadline, future, arrays, outputs, sizes, shape, cells)
+        entry = Entry(
+            cost, self._clock(), deadline, future, arrays, outputs, sizes, shape, cells, priority=priority
+        )
         self._enqueue(entry)
         try:
             run: Run = await future
@@ -97,7 +107,7 @@ class Batcher(RequestQueue[Entry, Executor, Session]):
         options = self._options
         while self._idle and self._waiting:
             executor = self._idle.pop()
-            batch = choose(self._waiting.values(), options.max_batch_size, options.max_batch_cost)
+            batch = choose(self._waiting.begin_batch(), options.max_batch_size, options.max_batch_cost)
             if live := self._take(batch):
                 executor.submit(live)
             else:

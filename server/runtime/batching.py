@@ -10,7 +10,7 @@ from itertools import islice
 from math import prod
 from typing import Protocol, TypeVar
 
-MAX_WASTE = 1.35
+MAX_WASTE = 1.25
 """A batch holds at most this many cells for each cell that is not padding ..."""
 
 FREE_PADDING = 128
@@ -68,6 +68,11 @@ class ServiceRate:
         self._cells = 0.0
         self._seconds = 0.0
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was observed."""
+        return self._cells > 0
+
     def observe(self, cells: int, seconds: float) -> None:
         """Take note of a batch."""
         self._cells = 0.9 * self._cells + cells
@@ -75,4 +80,4 @@ class ServiceRate:
 
     def seconds_for(self, cells: int) -> float:
         """Return how long this many cells take; one second as long as nothing was observed."""
-        return cells * self._seconds / self._cells if self._cells else 1.0
+        return cells * self._seconds / self._cells if self.is_known else 1.0

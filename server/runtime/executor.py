@@ -53,7 +53,8 @@ Outcome = Run | RunError | None
 """What a run gave an entry; ``None`` when nobody waited for it any more."""
 
 Done = Callable[["Executor", list[Entry], list[Outcome], float], None]
-"""Called on the event loop with the executor, its batch, an outcome for each entry, and the seconds taken."""
+"""Called on the event loop with the executor, its batch, an outcome for each entry, and the seconds from its
+hand-over to this call: how soon an executor gets more to do is a part of how fast it is."""
 
 Lost = Callable[["Executor", list[Entry], str], None]
 """Called on the event loop, once, with an executor that will run nothing more, its batch, and why."""
@@ -93,12 +94,13 @@ class Executor(Worker):
         self._done = done
         self._lost = lost
         self._batch: list[Entry] = []
+        self._submitted = 0.0
         self._inbox: SimpleQueue[list[Entry] | None] = SimpleQueue()
         self._thread.start()
 
     def submit(self, batch: list[Entry]) -> None:
         """Run a batch; the outcomes come back by ``done``, unless the executor is ``lost`` over it."""
-        self._batch = batch
+        self._batch, self._submitted = batch, self._clock()
         self._watch()
         self._inbox.put(batch)
 
@@ -106,20 +108,18 @@ class Executor(Worker):
         """End the thread and close its session once the batches submitted so far have run."""
         self._inbox.put(None)
 
-    def _finish(self, batch: list[Entry], outcomes: list[Outcome], seconds: float) -> None:
+    def _finish(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         if not self._is_lost:
             self._rest()
             self._batch = []
-            self._done(self, batch, outcomes, seconds)
+            self._done(self, batch, outcomes, self._clock() - self._submitted)
 
     def _report_loss(self, why: str) -> None:
         self._lost(self, self._batch, why)
 
     def _serve(self) -> None:
         while (batch := self._inbox.get()) is not None:
-            started = self._clock()
-            outcomes = self._outcomes(batch)
-            self._tell(self._finish, batch, outcomes, self._clock() - started)
+            self._tell(self._finish, batch, self._outcomes(batch))
 
     def _close(self) -> None:
         self._session.close()
@@ -155,6 +155,18 @@ class Executor(Worker):
         costs = (ended - started) * 1e3, (joined - started) * 1e3, (ended - ran) * 1e3
         row = prod(map(max, zip(*(entry.shape for entry in entries), strict=True)))
         return [
-            Run(result, len(entries), (started - entry.arrived) * 1e3, *costs, entry.cells, row)
+            Run(
+                _own(result, entry.outputs),
+                len(entries),
+                (started - entry.arrived) * 1e3,
+                *costs,
+                entry.cells,
+                row,
+            )
             for entry, result in zip(entries, results, strict=True)
         ]
+
+
+def _own(outputs: dict[str, Array], wanted: Sequence[str]) -> dict[str, Array]:
+    """Return what a request asked for; others of its batch may have asked for more."""
+    return outputs if len(outputs) == len(wanted) else {name: outputs[name] for name in wanted}

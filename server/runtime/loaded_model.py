@@ -15,6 +15,7 @@ from server.errors import BundleError, EngramError, ModelNotReady
 from server.runtime.batcher import Batcher
 from server.runtime.executor import Run
 from server.runtime.golden import replay
+from server.runtime.lines import Priority
 from server.runtime.options import RuntimeOptions
 from server.runtime.rows import check_batch, cut, stack, together
 from server.runtime.session import OpenSession, Session, open_session
@@ -69,7 +70,7 @@ class LoadedModel:
         self.device: str | None = None
         self.statistics = Statistics()
         self._folder = folder
-        self.options = options
+        self.options = options.of(folder.name)
         self._open_session = open_session
         self._parity: Any = None
         self._batcher: Batcher | None = None
@@ -84,6 +85,12 @@ class LoadedModel:
     def waiting(self) -> tuple[int, int]:
         """How many requests wait for an executor, and how many cells."""
         return (self._batcher.waiting, self._batcher.waiting_cost) if self._batcher is not None else (0, 0)
+
+    @property
+    def waiting_cells(self) -> dict[str, int]:
+        """How many cells of each priority wait."""
+        costs = self._batcher.waiting_costs if self._batcher is not None else dict.fromkeys(Priority, 0)
+        return {priority.label: cost for priority, cost in costs.items()}
 
     async def load(self) -> None:
         """Open and verify the bundle, replay its probes on the device it really got, start the executors.
@@ -114,12 +121,15 @@ class LoadedModel:
         self.state, self.reason = "failed", reason
         logger.error("%s:%d is not ready: %s", self.name, self.version, reason)
 
-    async def answer(self, request: Any, deadline: float | None) -> tuple[Any, Run]:
+    async def answer(
+        self, request: Any, deadline: float | None, priority: Priority = Priority.INTERACTIVE
+    ) -> tuple[Any, Run]:
         """Prepare, run and interpret one request of this model's task.
 
         Args:
             request: an instance of ``task.Request``.
             deadline: in seconds on ``time.monotonic``; ``None`` sets none.
+            priority: who goes first.
 
         Raises:
             EngramError: an ``InputError``, ``ModelNotReady``, or what ``Batcher.run`` raises.
@@ -128,20 +138,28 @@ class LoadedModel:
         if self.state != "ready" or task is None or bundle is None or batcher is None:
             raise self.not_ready()
         with self.statistics.request():
+            batcher.require_room(deadline, priority)
             with step("prepare"):
                 prepared = task.prepare(request, bundle)
-            run = await batcher.run(prepared.arrays, prepared.outputs, deadline)
-            self._note([run])
+            run = await batcher.run(prepared.arrays, prepared.outputs, deadline, priority)
+            self._note([run], priority)
             with step("interpret"):
                 return cast(SingleRunTask, task).interpret(run.outputs, prepared, bundle), run
 
-    async def run(self, arrays: Arrays, outputs: Sequence[str], deadline: float | None) -> dict[str, Array]:
+    async def run(
+        self,
+        arrays: Arrays,
+        outputs: Sequence[str],
+        deadline: float | None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> dict[str, Array]:
         """Run the graph on raw arrays, which may be joined with other requests like any row.
 
         Args:
             arrays: every input of the manifest, batch axis first, padded by the caller.
             outputs: the outputs wanted.
             deadline: in seconds on ``time.monotonic``; ``None`` sets none.
+            priority: who goes first.
 
         Returns:
             The outputs, batch axis first.
@@ -154,14 +172,15 @@ class LoadedModel:
             raise self.not_ready()
         with self._visitors, self.statistics.request():
             count = check_batch(bundle, arrays, outputs, self.options.max_batch_size)
-            runs = await together(batcher.run(row, outputs, deadline) for row in cut(arrays, count))
-            self._note(runs)
+            rows = cut(arrays, count)
+            runs = await together(batcher.run(row, outputs, deadline, priority) for row in rows)
+            self._note(runs, priority)
             return stack([run.outputs for run in runs])
 
-    def _note(self, runs: Sequence[Run]) -> None:
+    def _note(self, runs: Sequence[Run], priority: Priority) -> None:
         """Take note of the runs of one request's rows, in the statistics and in its trace."""
         slowest = runs[0] if len(runs) == 1 else max(runs, key=lambda run: run.queue_ms + run.compute_ms)
-        self.statistics.answered(runs)
+        self.statistics.answered(runs, priority.label)
         ran(slowest.queue_ms, slowest.compute_ms, slowest.batch_size)
 
     def not_ready(self) -> ModelNotReady:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from asyncio import Future, TimerHandle
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from server.errors import DeadlineExceeded, EngramError, ExecutorLost, Overloaded, ShuttingDown
+from server.errors import DeadlineExceeded, EngramError, ExecutorLost, ShuttingDown
+from server.runtime.admission import Admission
 from server.runtime.batching import ServiceRate
+from server.runtime.lines import Lines, Priority
 from server.runtime.options import RuntimeOptions
 from server.runtime.worker import Worker
 
@@ -38,6 +40,7 @@ class Waiting:
     arrived: float
     deadline: float | None
     future: Future[Any]
+    priority: Priority = field(default=Priority.INTERACTIVE, kw_only=True)
     timer: TimerHandle | None = field(default=None, kw_only=True)
 
 
@@ -66,9 +69,9 @@ class RequestQueue(ABC, Generic[E, X, S]):
         self._clock = clock
         self._renew = renew
         self._renewals: set[asyncio.Task[None]] = set()
-        self._waiting: OrderedDict[int, E] = OrderedDict()
-        self._waiting_cost = 0
+        self._waiting: Lines[E] = Lines()
         self._rate = ServiceRate()
+        self._admission = Admission(options, self._waiting, self._rate)
         self._dispatching = False
         self._refusing = False
         self._closed = False
@@ -84,7 +87,12 @@ class RequestQueue(ABC, Generic[E, X, S]):
     @property
     def waiting_cost(self) -> int:
         """How many cells wait; ``max_queue_cost`` bounds them."""
-        return self._waiting_cost
+        return self._waiting.cost
+
+    @property
+    def waiting_costs(self) -> dict[Priority, int]:
+        """How many cells of each priority wait."""
+        return dict(self._waiting.costs)
 
     @property
     def executors(self) -> int:
@@ -124,6 +132,22 @@ class RequestQueue(ABC, Generic[E, X, S]):
     def _is_idle(self) -> bool:
         """Say whether no executor works on anything."""
 
+    def require_room(self, deadline: float | None, priority: Priority, cost: int = MIN_COST) -> None:
+        """Refuse a request that cannot be taken; ask before it is prepared, so that a refusal costs little.
+
+        Args:
+            deadline: in seconds on the queue's clock; ``None`` sets none.
+            priority: how urgent it is.
+            cost: its cells.
+
+        Raises:
+            Overloaded: the queue is full, or too long for this request.
+            ShuttingDown: the queue drains or is closed.
+        """
+        self._require_open()
+        left_s = math.inf if deadline is None else deadline - self._clock()
+        self._admission.check(cost, priority, left_s, len(self._executors))
+
     def _require_open(self) -> None:
         if self._refusing:
             raise ShuttingDown("the server is shutting down")
@@ -133,16 +157,15 @@ class RequestQueue(ABC, Generic[E, X, S]):
 
         Raises:
             DeadlineExceeded: its deadline has passed.
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or too long for this request.
+            ShuttingDown: the queue drains or is closed.
         """
-        if self._waiting and self._waiting_cost + entry.cost > self._options.max_queue_cost:
-            raise self._overloaded()
+        if entry.deadline is not None and entry.deadline <= entry.arrived:
+            raise _too_late(entry, entry.arrived)
+        self.require_room(entry.deadline, entry.priority, entry.cost)
         if entry.deadline is not None:
-            if entry.deadline <= entry.arrived:
-                raise _too_late(entry, entry.arrived)
             entry.timer = self._loop.call_later(entry.deadline - entry.arrived, self._expire, entry)
-        self._waiting[id(entry)] = entry
-        self._waiting_cost += entry.cost
+        self._waiting.add(entry)
         self._quiet.clear()
         if not self._dispatching and self._has_room():
             # Once round the loop, so that requests which arrived together are joined.
@@ -154,18 +177,6 @@ class RequestQueue(ABC, Generic[E, X, S]):
         if entry.timer is not None:
             entry.timer.cancel()
         self._withdraw(entry)
-
-    def _overloaded(self) -> Overloaded:
-        limit = self._options.max_queue_cost
-        retry_after_s = self._rate.seconds_for(self._waiting_cost) / max(1, len(self._executors))
-        return Overloaded(
-            f"{len(self._waiting)} requests of {self._waiting_cost} cells wait for this model, "
-            f"it queues {limit} cells (ENGRAM_MAX_QUEUE_COST)",
-            retry_after_s,
-            waiting=len(self._waiting),
-            queue_cost=self._waiting_cost,
-            limit=limit,
-        )
 
     def _take(self, batch: Sequence[E]) -> list[E]:
         """Take a batch out of the queue and return those of it that can still be answered in time."""
@@ -212,8 +223,7 @@ class RequestQueue(ABC, Generic[E, X, S]):
 
     def _withdraw(self, entry: E) -> None:
         """Take a request out of the queue, if it is still there."""
-        if self._waiting.pop(id(entry), None) is not None:
-            self._waiting_cost -= entry.cost
+        if self._waiting.remove(entry):
             self._note_quiet()
 
     def _note_quiet(self) -> None:

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 from server.errors import DeadlineExceeded, EngramError, InputError, Overloaded, RunError, ShuttingDown
 from server.runtime.executor import Run
+from server.runtime.lines import Priority
 
 Ending = Literal["ok", "invalid", "overloaded", "expired", "refused", "cancelled", "failed", "error"]
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
@@ -115,7 +116,9 @@ class Statistics:
     """The counts of one version of one model since it was loaded.
 
     ``inference_count`` counts rows, ``execution_count`` runs of the graph, ``batches`` runs by their size.
-    ``cells`` counts what requests brought to the graph, ``padded_cells`` what it was given.
+    ``cells`` counts what requests brought to the graph, ``padded_cells`` what it was given. ``queue_seconds``
+    has a distribution for each priority. Of a model that is driven step by step, ``steps`` counts runs of the
+    step graph, and ``stepped_rows`` the rows in them.
     """
 
     success: Duration = field(default_factory=Duration)
@@ -129,8 +132,12 @@ class Statistics:
     last_inference_ms: int = 0
     cells: int = 0
     padded_cells: int = 0
+    steps: int = 0
+    stepped_rows: int = 0
     request_seconds: Histogram = field(default_factory=partial(Histogram, SECONDS))
-    queue_seconds: Histogram = field(default_factory=partial(Histogram, SECONDS))
+    queue_seconds: dict[str, Histogram] = field(
+        default_factory=lambda: {each.label: Histogram(SECONDS) for each in Priority}
+    )
     batch_size: Histogram = field(default_factory=partial(Histogram, SIZES))
     fill: Histogram = field(default_factory=partial(Histogram, FILLS))
     waste: Histogram = field(default_factory=partial(Histogram, WASTES))
@@ -144,12 +151,12 @@ class Statistics:
         """Return a context that counts what happens inside as one request, failed when it raises."""
         return RequestCount(self)
 
-    def answered(self, runs: Sequence[Run]) -> None:
+    def answered(self, runs: Sequence[Run], priority: str) -> None:
         """Take note of one request's rows; its time in each stage is that of its slowest row."""
         queue_ms = max(run.queue_ms for run in runs) if len(runs) > 1 else runs[0].queue_ms
         self.inference_count += len(runs)
         self.queue.add(queue_ms)
-        self.queue_seconds.observe(queue_ms / 1e3)
+        self.queue_seconds[priority].observe(queue_ms / 1e3)
         self.compute.add(max(runs, key=lambda run: run.compute_ms))
 
     def executed(self, outcomes: Sequence[object], budget: int) -> None:
@@ -172,13 +179,23 @@ class Statistics:
             self.waste.observe(padded_cells / cells - 1 if cells else 0.0)
             self.batches.setdefault(len(batch), ComputeDurations()).add(batch[0])
 
+    def stepped(self, runs: int, rows: int, cells: int, padded_cells: int) -> None:
+        """Take note of one step of all requests that walk together: rows in runs, and cells in those."""
+        self.steps += runs
+        self.stepped_rows += rows
+        self.execution_count += runs
+        self.cells += cells
+        self.padded_cells += padded_cells
+
     def include(self, other: Statistics) -> None:
         """Add the counts of the same model in another process."""
         for name in ("success", "fail", "queue", "compute"):
             getattr(self, name).include(getattr(other, name))
-        for name in ("request_seconds", "queue_seconds", "batch_size", "fill", "waste"):
+        for name in ("request_seconds", "batch_size", "fill", "waste"):
             getattr(self, name).include(getattr(other, name))
-        for name in ("inference_count", "execution_count", "cells", "padded_cells"):
+        for priority, seconds in other.queue_seconds.items():
+            self.queue_seconds[priority].include(seconds)
+        for name in ("inference_count", "execution_count", "cells", "padded_cells", "steps", "stepped_rows"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.last_inference_ms = max(self.last_inference_ms, other.last_inference_ms)
         self.endings = {ending: count + other.endings[ending] for ending, count in self.endings.items()}

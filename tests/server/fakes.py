@@ -83,11 +83,13 @@ class FakeSession:
         self.error = error or RuntimeError("poison")
         self.batches = []
         self.shapes = []
+        self.asked = []
         self.closed = False
 
     def run(self, inputs, outputs):
         self.batches.append(len(inputs["story_tokens"]))
         self.shapes.append(inputs["story_tokens"].shape)
+        self.asked.append([*outputs])
         self.started.release()
         assert self.gate.wait(10)
         if self.poison is not None and (inputs["story_tokens"] == self.poison).any():

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from server.api.http_errors import Unsupported
 from server.contract.tensors import Array
+from server.errors import InvalidRequest
+from server.runtime.lines import Priority
 
 Parameter = bool | int | float | str
 """What a parameter's value can be; objects and lists cannot."""
@@ -52,6 +54,17 @@ class InferResponse:
     outputs: Sequence[Tensor]
     id: str = ""
     parameters: Parameters = field(default_factory=dict)
+
+
+def priority_of(parameters: Parameters) -> Priority:
+    """Return how urgent the parameter ``priority`` makes a request.
+
+    0 is the default, and 1 goes before 2. A number beyond the least urgent level means that level.
+    """
+    number = parameters.get("priority", 0)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise InvalidRequest("the parameter priority must be a number from 0 on", fields=["priority"])
+    return Priority(min(number, max(Priority))) if number else Priority.INTERACTIVE
 
 
 def refuse_shared_memory(parameters: Parameters) -> None:

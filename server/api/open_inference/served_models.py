@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from server.api.open_inference.messages import Parameters
+from server.api.open_inference.messages import Parameters, priority_of
 from server.api.open_inference.text_models import TEXT_FORMS, TextForm
 from server.contract.manifest import NAME_PATTERN, TensorSpec
 from server.contract.tensors import Array
@@ -66,8 +66,8 @@ class TensorModel:
     async def infer(
         self, arrays: Mapping[str, Array], wanted: Sequence[str], parameters: Parameters, deadline: float
     ) -> tuple[Mapping[str, Array], Parameters]:
-        """Run the graph; parameters change nothing."""
-        return await self.loaded.run(arrays, wanted, deadline), {}
+        """Run the graph; of the parameters only ``priority`` changes anything."""
+        return await self.loaded.run(arrays, wanted, deadline, priority_of(parameters)), {}
 
 
 class TextModel:

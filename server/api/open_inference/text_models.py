@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 import msgspec
 import numpy as np
 
-from server.api.open_inference.messages import Parameters
+from server.api.open_inference.messages import Parameters, priority_of
 from server.contract.manifest import Manifest
 from server.contract.tensors import Array
 from server.errors import InputTooLong, InvalidRequest
@@ -82,7 +82,8 @@ class QuestionAnsweringText:
         options = {name: parameters[name] for name in self.OPTIONS if name in parameters}
         options["attention"] = "full" if "attention" in wanted else "none"
         requests = [_request(*texts, options) for texts in zip(stories, questions, strict=True)]
-        answered = await together(loaded.answer(request, deadline) for request in requests)
+        priority = priority_of(parameters)
+        answered = await together(loaded.answer(request, deadline, priority) for request in requests)
         outputs = _outputs(answered, arrays["story"].shape, arrays["question"].shape, "attention" in wanted)
         return {name: outputs[name] for name in wanted}, _warnings([answer for answer, _ in answered])
 

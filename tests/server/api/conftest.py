@@ -9,6 +9,7 @@ import pytest
 from server.app import create_app
 from server.errors import DeadlineExceeded, ModelNotFound, ModelNotReady, ShuttingDown
 from server.runtime.executor import Run
+from server.runtime.lines import Priority
 from server.settings import Settings
 from server.tasks import QuestionAnswering
 from tests.server.fakes import arithmetic
@@ -33,10 +34,12 @@ class TinyModel:
         self.gate.set()
         self.arrivals = asyncio.Semaphore(0)
         self.time_left = 0.0
+        self.priority = None
         self.cancelled = 0
 
-    async def answer(self, request, deadline):
+    async def answer(self, request, deadline, priority=Priority.INTERACTIVE):
         self.time_left = deadline - time.monotonic()
+        self.priority = priority
         self.arrivals.release()
         if self.failure is not None:
             raise self.failure

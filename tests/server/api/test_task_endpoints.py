@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from server.errors import Overloaded
+from server.runtime.lines import Priority
 from tests.server.api.conftest import QUESTION, STORY
 
 ANSWER = "office"
@@ -191,3 +192,27 @@ async def test_client_that_leaves_cancels_its_request(app, model):
     )
     assert model.cancelled == 1
     assert sent == []
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "priority"),
+    [
+        ("/v1/qa", {}, Priority.INTERACTIVE),
+        ("/v1/qa", {"X-Priority": "batch"}, Priority.BATCH),
+        ("/v1/qa/batch", {}, Priority.BATCH),
+        ("/v1/qa/batch", {"X-Priority": "interactive"}, Priority.INTERACTIVE),
+    ],
+    ids=["question", "patient-question", "batch", "urgent-batch"],
+)
+async def test_batches_are_less_urgent_than_questions_unless_the_header_says_otherwise(
+    client, model, path, headers, priority
+):
+    body = {"requests": [QUESTION]} if path.endswith("batch") else QUESTION
+    assert (await client.post(path, json=body, headers=headers)).status_code == 200
+    assert model.priority is priority
+
+
+async def test_an_unknown_priority_is_refused(client):
+    response = await client.post("/v1/qa", json=QUESTION, headers={"X-Priority": "vip"})
+    assert response.status_code == 422
+    assert response.json()["error"]["details"]["fields"] == ["X-Priority"]

@@ -56,8 +56,10 @@ async def test_an_answer_is_counted_with_its_times(client):
     for name in ("request_success", "count", "exec_count"):
         assert of(found, f"nv_inference_{name}", **TINY) == 1
     assert of(found, "nv_inference_request_duration_us", **TINY) > 0
-    for name in ("request_duration_seconds", "queue_seconds", "batch_size", "batch_fill_ratio"):
+    for name in ("request_duration_seconds", "batch_size", "batch_fill_ratio"):
         assert of(found, f"engram_{name}_count", **TINY) == 1
+    assert of(found, "engram_queue_seconds_count", **TINY, priority="interactive") == 1
+    assert of(found, "engram_queue_seconds_count", **TINY, priority="batch") == 0
     assert of(found, "engram_batch_size_sum", **TINY) == 1
     assert of(found, "engram_padding_waste_ratio_bucket", **TINY, le="0.0") == 1
     assert of(found, "engram_http_requests_total", route="/v1/qa", status="200") == 1
@@ -99,7 +101,8 @@ class TestJoinedRequests:
         await until(lambda: model.waiting[0] == 2)
         waiting = await samples(client)
         assert of(waiting, "nv_inference_pending_request_count", **TINY) == 2
-        assert of(waiting, "engram_queue_cells", **TINY) == 128
+        assert of(waiting, "engram_queue_cells", **TINY, priority="interactive") == 128
+        assert of(waiting, "engram_queue_cells", **TINY, priority="batch") == 0
         session.gate.set()
         await asyncio.gather(first, *others)
         found = await samples(client)

@@ -16,7 +16,9 @@ from server.errors import (
     ShuttingDown,
 )
 from server.runtime.batcher import Batcher
+from server.runtime.lines import Priority
 from server.runtime.options import RuntimeOptions
+from server.runtime.request_queue import MIN_COST
 from tests.server.fakes import SIGNATURE, FakeSession, arithmetic
 
 OUTPUTS = tuple(spec.name for spec in SIGNATURE.outputs)
@@ -116,10 +118,41 @@ def test_what_a_request_is_batched_with_never_changes_its_result(made, max_batch
         assert_answers(run, request)
 
 
-async def test_only_the_outputs_asked_for_are_computed(session):
+@pytest.mark.parametrize(
+    "wanted", [("attention",), ("attention", "answer_probabilities"), OUTPUTS], ids=["one", "two", "all"]
+)
+async def test_the_session_is_asked_for_the_outputs_that_are_wanted_and_no_others(session, wanted):
     async with batcher_of(session) as batcher:
-        run = await batcher.run(make_request(), ("attention",), None)
-    assert set(run.outputs) == {"attention"}
+        run = await batcher.run(make_request(), wanted, None)
+    assert set(run.outputs) == set(session.asked[0]) == set(wanted)
+
+
+async def test_a_batch_computes_what_any_of_its_requests_wants_and_each_gets_its_own(session):
+    wanted = [("answer_probabilities",), ("attention",), ("answer_probabilities", "attention")]
+    async with batcher_of(session) as batcher:
+        runs = await asyncio.gather(*(batcher.run(make_request(), outputs, None) for outputs in wanted))
+    assert session.asked == [["answer_probabilities", "attention"]]
+    assert [set(run.outputs) for run in runs] == [set(outputs) for outputs in wanted]
+
+
+async def test_interactive_requests_overtake_what_waits_at_batch_priority(session):
+    order = []
+
+    async def ask(name, priority):
+        await batcher.run(make_request(), OUTPUTS, None, priority)
+        order.append(name)
+
+    async with batcher_of(session, max_batch_size=2) as batcher:
+        first = await occupy(batcher, session)
+        tasks = [asyncio.create_task(ask(f"item {place}", Priority.BATCH)) for place in range(3)]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(ask(f"question {place}", Priority.INTERACTIVE)) for place in range(3)]
+        await asyncio.sleep(0)
+        assert batcher.waiting_costs == {Priority.INTERACTIVE: 3 * MIN_COST, Priority.BATCH: 3 * MIN_COST}
+        session.gate.set()
+        await asyncio.gather(first, *tasks)
+    assert order == ["question 0", "question 1", "question 2", "item 0", "item 1", "item 2"]
+    assert session.batches == [1, 2, 1, 2, 1]
 
 
 async def test_executors_work_side_by_side():
@@ -373,7 +406,7 @@ async def test_a_storm_of_requests_deadlines_and_cancellations_answers_each_righ
             asyncio.get_running_loop().call_later(float(rng.random()) * 0.005, task.cancel)
         [outcome] = await asyncio.gather(task, return_exceptions=True)
         if isinstance(outcome, BaseException):
-            allowed = (DeadlineExceeded, asyncio.CancelledError, RunError)
+            allowed = (DeadlineExceeded, Overloaded, asyncio.CancelledError, RunError)
             assert isinstance(outcome, allowed)
             assert (request["story_tokens"] == POISON).any() or not isinstance(outcome, RunError)
         else:
