@@ -1,0 +1,312 @@
+"""Walks many searches through the stages of a model: encodes newcomers, then takes one step with all of them.
+
+A ``Walker`` knows neither clock nor threads nor the event loop. A step is one run of the step graph for all
+walks of similar size; those that differ much run apart, so that none pays for another's padding. A run that
+fails is repeated for each walk alone, so that a bad one fails alone. Nothing that a walk gets depends on the
+others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+
+from server.contract.bundle import Bundle
+from server.contract.manifest import NEXT
+from server.contract.tensors import DTYPES, Array, join, split
+from server.errors import ExecutorLost, RunError
+from server.runtime.batching import FREE_PADDING, MAX_WASTE, choose
+from server.runtime.executor import failure_of
+from server.runtime.options import RuntimeOptions
+from server.runtime.stepwise.rows import Block, Places, gather, join_rows
+from server.runtime.stepwise.stages import StageSessions
+from server.runtime.stepwise.wiring import Newcomer, Sizes, Wiring, axis_sizes, joint, named_axes
+from server.tasks import Prepared, Search, StepwiseTask
+
+logger = logging.getLogger(__name__)
+
+ROW_CELLS = 64
+"""Cells that a row counts for beside its own: what a step costs whatever the sizes."""
+
+Events = Sequence[msgspec.Struct]
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Walk:
+    """One request on its way: its search, and where its rows are: ``rows`` of ``block``, from ``start`` on.
+
+    ``mates`` counts the requests that shared its last run, itself included.
+    """
+
+    prepared: Prepared
+    search: Search
+    sizes: Sizes
+    block: Block
+    start: int = 0
+    rows: int = 1
+    mates: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class _Step:
+    """What a walk wants of the next step."""
+
+    walk: Walk
+    inputs: Mapping[str, Array]
+    parents: Places
+    sizes: Sizes
+    cells: int
+
+
+class Walker:
+    """The stages of one model on one thread. ``options`` bound the batches of the encoder.
+
+    Attributes:
+        runs, rows: runs of the step graph so far, and rows in them.
+        cells, padded_cells: what the walks brought to those runs, and what the graph was given.
+    """
+
+    def __init__(
+        self,
+        sessions: StageSessions,
+        wiring: Wiring,
+        task: StepwiseTask,
+        bundle: Bundle,
+        options: RuntimeOptions,
+    ) -> None:
+        self._sessions = sessions
+        self._wiring = wiring
+        self._inputs_needed = {spec.name for spec in wiring.step.inputs}
+        self._task = task
+        self._bundle = bundle
+        self._options = options
+        self.runs = self.rows = self.cells = self.padded_cells = 0
+
+    def begin(self, newcomers: Sequence[Newcomer]) -> list[Walk | RunError]:
+        """Encode requests, together where their sizes allow it, and begin the search of each.
+
+        Raises:
+            ExecutorLost: the session is gone.
+        """
+        begun: dict[int, Walk | RunError] = {}
+        waiting = list(newcomers)
+        while waiting:
+            batch = choose(waiting, self._options.max_batch_size, self._options.max_batch_cost)
+            chosen = set(map(id, batch))
+            waiting = [newcomer for newcomer in waiting if id(newcomer) not in chosen]
+            begun.update(zip(map(id, batch), self._begin(batch), strict=True))
+        return [begun[id(newcomer)] for newcomer in newcomers]
+
+    def step(self, walks: Sequence[Walk]) -> list[Events | RunError]:
+        """Take one step with every walk, none of which is finished, and return what each has to tell.
+
+        Raises:
+            ExecutorLost: the session is gone.
+        """
+        outcomes: dict[int, Events | RunError] = {}
+        steps = []
+        for walk in walks:
+            try:
+                steps.append(self._feed(walk))
+            except Exception as error:
+                outcomes[id(walk)] = failure_of(error)
+        for group in self._groups(steps):
+            outcomes.update(zip((id(each.walk) for each in group), self._advance(group), strict=True))
+        return [outcomes[id(walk)] for walk in walks]
+
+    def answer(self, requests: Iterable[Prepared]) -> list[msgspec.Struct]:
+        """Walk requests to their ends together, without anybody joining: for evaluation and benchmarks.
+
+        Raises:
+            RunError: one of them failed.
+            ValueError: one does not fit the stages.
+        """
+        begun = self.begin([self._wiring.newcomer(prepared) for prepared in requests])
+        walks = [_insist(walk) for walk in begun]
+        while live := [walk for walk in walks if not walk.search.finished]:
+            for outcome in self.step(live):
+                _insist(outcome)
+        return [walk.search.answer() for walk in walks]
+
+    def _begin(self, batch: Sequence[Newcomer]) -> list[Walk | RunError]:
+        try:
+            encoded = self._encode(batch)
+        except ExecutorLost:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                return [failure_of(error)]
+            logger.warning("an encoding of %d failed, its requests run singly: %r", len(batch), error)
+            return [self._begin([newcomer])[0] for newcomer in batch]
+        walks: list[Walk | RunError] = []
+        for newcomer, own in zip(batch, encoded, strict=True):
+            try:
+                walks.append(self._walk(newcomer, own))
+            except Exception as error:
+                walks.append(failure_of(error))
+        return walks
+
+    def _encode(self, batch: Sequence[Newcomer]) -> list[dict[str, Array]]:
+        encoder = self._wiring.encoder
+        if encoder is None or self._sessions.encoder is None:
+            return [{} for _ in batch]
+        names = self._wiring.encoder_outputs(_wanted(newcomer.prepared for newcomer in batch))
+        inputs = join(encoder.inputs, [newcomer.prepared.arrays for newcomer in batch])
+        outputs = self._sessions.encoder.run(inputs, names)
+        return split(encoder.outputs, outputs, [newcomer.sizes for newcomer in batch])
+
+    def _walk(self, newcomer: Newcomer, encoded: Mapping[str, Array]) -> Walk:
+        """Begin a search, with what the encoder made, or the request brought, as its first row."""
+        prepared, arrays = newcomer.prepared, {}
+        sizes: dict[str, int] = {}
+        for spec in self._wiring.step.inputs:
+            array = encoded.get(spec.name, prepared.arrays.get(spec.name))
+            if array is not None:
+                arrays[spec.name] = np.ascontiguousarray(array[None], dtype=DTYPES[spec.datatype])
+                sizes.update(axis_sizes(spec, array.shape))
+        return Walk(prepared, self._task.begin(encoded, prepared, self._bundle), sizes, Block(arrays, 1))
+
+    def _feed(self, walk: Walk) -> _Step:
+        inputs, parents = walk.search.feed()
+        missing = self._inputs_needed - inputs.keys() - walk.block.arrays.keys()
+        if missing:
+            raise RunError(f"a search does not feed {', '.join(sorted(missing))}")
+        sizes = dict(walk.sizes)
+        for spec in self._wiring.step.inputs:
+            if spec.name in inputs and named_axes(spec):
+                sizes.update(axis_sizes(spec, inputs[spec.name].shape[1:]))
+        places = np.asarray(parents, dtype=np.intp)
+        if places.min() < 0 or places.max() >= walk.rows:
+            raise RunError(f"a search continues rows {list(parents)} of {walk.rows}")
+        return _Step(walk, inputs, places, sizes, self._wiring.cells(sizes))
+
+    def _groups(self, steps: Sequence[_Step]) -> Iterator[list[_Step]]:
+        """Part steps into those that run together: the padding must be worth the run that it saves."""
+        group: list[_Step] = []
+        sizes: dict[str, int] = {}
+        rows = real = 0
+        for each in sorted(steps, key=lambda step: step.cells):
+            with_it = joint((sizes, each.sizes))
+            count = len(each.parents)
+            own = count * (ROW_CELLS + each.cells)
+            padded = (rows + count) * (ROW_CELLS + self._wiring.cells(with_it))
+            if group and padded > MAX_WASTE * (real + own) + FREE_PADDING:
+                yield group
+                group, with_it, rows, real = [], dict(each.sizes), 0, 0
+            group.append(each)
+            sizes, rows, real = with_it, rows + count, real + own
+        if group:
+            yield group
+
+    def _advance(self, group: Sequence[_Step]) -> list[Events | RunError]:
+        try:
+            outputs = self._run(group)
+        except ExecutorLost:
+            raise
+        except Exception as error:
+            if len(group) == 1:
+                return [failure_of(error)]
+            logger.warning("a step of %d failed, its requests run singly: %r", len(group), error)
+            return [self._advance([each])[0] for each in group]
+        outcomes: list[Events | RunError] = []
+        for each, own in zip(group, outputs, strict=True):
+            try:
+                outcomes.append(each.walk.search.advance(own))
+            except Exception as error:
+                outcomes.append(failure_of(error))
+        return outcomes
+
+    def _run(self, group: Sequence[_Step]) -> list[dict[str, Array]]:
+        """Run the step graph once; the walks then stand on the rows of that run."""
+        sizes = joint([each.sizes for each in group])
+        inputs = self._inputs(group, sizes)
+        names = self._wiring.step_outputs(_wanted(each.walk.prepared for each in group))
+        outputs = self._sessions.step.run(inputs, names)
+        rows = sum(len(each.parents) for each in group)
+        carried = group[0].walk.block.arrays
+        block = Block(
+            {name: outputs[NEXT + name] if name in self._wiring.states else inputs[name] for name in carried},
+            rows,
+        )
+        self.runs += 1
+        self.rows += rows
+        self.cells += sum(each.cells * len(each.parents) for each in group)
+        self.padded_cells += self._wiring.cells(sizes) * rows
+        results, start = [], 0
+        for each in group:
+            walk, count = each.walk, len(each.parents)
+            walk.block, walk.start, walk.rows, walk.mates = block, start, count, len(group)
+            results.append(self._cut(outputs, start, each, sizes))
+            start += count
+        return results
+
+    def _inputs(self, group: Sequence[_Step], sizes: Sizes) -> dict[str, Array]:
+        """Join what the searches feed and what their rows carry, left as it is where nothing moved."""
+        carried = group[0].walk.block.arrays
+        stayed = _stayed(group)
+        in_order = stayed and all(np.array_equal(each.parents, np.arange(each.walk.rows)) for each in group)
+        sources = None if in_order else _sources(group)
+        inputs: dict[str, Array] = {}
+        for spec in self._wiring.step.inputs:
+            name = spec.name
+            if name not in carried:
+                inputs[name] = join_rows(spec, [each.inputs[name] for each in group], sizes)
+            elif sources is None or (stayed and name not in self._wiring.states):
+                inputs[name] = carried[name]
+            else:
+                inputs[name] = gather(
+                    spec, [(block.arrays[name], places) for block, places in sources], sizes
+                )
+        return inputs
+
+    def _cut(self, outputs: Mapping[str, Array], start: int, step: _Step, sizes: Sizes) -> dict[str, Array]:
+        """Return the rows of one walk, without padding, of the outputs that it wants."""
+        wanted, end = step.walk.prepared.outputs, start + len(step.parents)
+        own: dict[str, Array] = {}
+        for spec in self._wiring.step.outputs:
+            if spec.name in wanted and spec.name in outputs:
+                rows = outputs[spec.name][start:end]
+                if step.sizes != sizes:
+                    axes = (slice(step.sizes[dim] if isinstance(dim, str) else None) for dim in spec.dims[1:])
+                    rows = rows[(slice(None), *axes)]
+                own[spec.name] = rows
+        return own
+
+
+def _wanted(requests: Iterable[Prepared]) -> set[str]:
+    return {name for prepared in requests for name in prepared.outputs}
+
+
+def _stayed(group: Sequence[_Step]) -> bool:
+    """Say whether the walks are all that was in the last run, in the same order, with as many rows each."""
+    block, start = group[0].walk.block, 0
+    for each in group:
+        walk = each.walk
+        if walk.block is not block or walk.start != start or len(each.parents) != walk.rows:
+            return False
+        start += walk.rows
+    return start == block.rows
+
+
+def _sources(group: Sequence[_Step]) -> list[tuple[Block, Places]]:
+    """Say from which rows of which blocks the rows of the next run come, neighbours in a block together."""
+    sources: list[tuple[Block, list[Places]]] = []
+    for each in group:
+        places = each.walk.start + each.parents
+        if sources and sources[-1][0] is each.walk.block:
+            sources[-1][1].append(places)
+        else:
+            sources.append((each.walk.block, [places]))
+    return [(block, np.concatenate(parts)) for block, parts in sources]
+
+
+def _insist(outcome: T | RunError) -> T:
+    if isinstance(outcome, RunError):
+        raise outcome
+    return outcome
