@@ -57,7 +57,7 @@ def join(specs: Sequence[TensorSpec], requests: Sequence[Arrays]) -> dict[str, A
             if array.shape == shape:
                 joined[row] = array
             else:
-                joined[(row, *map(slice, array.shape))] = array
+                joined[row][tuple(map(slice, array.shape))] = array
         batch[spec.name] = joined
     return batch
 
