@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     )
     max_headers: int = Field(100, ge=1, description="Most headers of a request.")
     max_chunks: int = Field(10_000, ge=1, description="Most chunks that a chunked body may come in.")
-    max_connections: int = Field(4096, ge=1, description="Most connections open at once; beyond it, 429.")
+    max_connections: int = Field(4096, ge=1, description="Most connections, and calls over gRPC, open at once; beyond it, 429.")
     header_timeout_s: float = Field(
         10.0, gt=0, description="How long a request line with its headers may take to arrive."
     )

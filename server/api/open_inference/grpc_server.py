@@ -9,9 +9,11 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from tritonclient.grpc import service_pb2
 
 from server.api.open_inference.grpc_calls import UNREADABLE
+from server.api.open_inference.grpc_health import HealthService
 from server.api.open_inference.grpc_service import InferenceService
 from server.api.open_inference.services import Services
 
@@ -27,14 +29,16 @@ async def start_grpc(services: Services, host: str, port: int) -> grpc.aio.Serve
         RuntimeError: the port cannot be had.
     """
     server = grpc.aio.server(
+        maximum_concurrent_rpcs=services.settings.max_connections,
         options=[
             ("grpc.max_receive_message_length", services.settings.max_decompressed_bytes),
             ("grpc.max_send_message_length", -1),
             # Workers share the port; without them, one that is taken is an error, not a second server.
             ("grpc.so_reuseport", int(services.settings.workers > 1)),
-        ]
+        ],
     )
     server.add_generic_rpc_handlers((_handlers(InferenceService(services)),))
+    add_HealthServicer_to_server(HealthService(services, SERVICE.full_name), server)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     server.add_insecure_port(address)
     await server.start()
