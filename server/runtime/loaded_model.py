@@ -9,19 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from server.contract.bundle import Bundle, Probes
+from server.contract.bundle import Bundle
 from server.contract.tensors import Array, Arrays
 from server.errors import BundleError, EngramError, ModelNotReady
 from server.runtime.batcher import Batcher
 from server.runtime.executor import Run
-from server.runtime.golden import replay
 from server.runtime.lines import Priority
+from server.runtime.opening import Opening
 from server.runtime.options import RuntimeOptions
 from server.runtime.rows import check_batch, cut, stack, together
 from server.runtime.session import OpenSession, Session, open_session
 from server.runtime.statistics import Statistics
-from server.runtime.warm_up import warm_up
-from server.tasks import TASKS, SingleRunTask, Task
+from server.runtime.stepwise.decoder import Decoder
+from server.runtime.stepwise.executor import OnEvents
+from server.runtime.stepwise.stages import StageSessions
+from server.tasks import TASKS, SingleRunTask, StepwiseTask, Task
 from server.tracing import ran, step
 
 logger = logging.getLogger(__name__)
@@ -73,24 +75,33 @@ class LoadedModel:
         self.options = options.of(folder.name)
         self._open_session = open_session
         self._parity: Any = None
+        self._opening: Opening | None = None
         self._batcher: Batcher | None = None
+        self._decoder: Decoder | None = None
         self._visitors = Visitors()
 
     @property
     def executors(self) -> int:
         """How many executors live; with none, requests wait for one that is on its way."""
-        return self._batcher.executors if self._batcher is not None else 0
+        queue = self._decoder or self._batcher
+        return queue.executors if queue is not None else 0
 
     @property
     def waiting(self) -> tuple[int, int]:
         """How many requests wait for an executor, and how many cells."""
-        return (self._batcher.waiting, self._batcher.waiting_cost) if self._batcher is not None else (0, 0)
+        queues = self._queues()
+        return sum(queue.waiting for queue in queues), sum(queue.waiting_cost for queue in queues)
 
     @property
     def waiting_cells(self) -> dict[str, int]:
         """How many cells of each priority wait."""
-        costs = self._batcher.waiting_costs if self._batcher is not None else dict.fromkeys(Priority, 0)
-        return {priority.label: cost for priority, cost in costs.items()}
+        costs = [queue.waiting_costs for queue in self._queues()]
+        return {priority.label: sum(each[priority] for each in costs) for priority in Priority}
+
+    @property
+    def running(self) -> int:
+        """How many requests a model that is driven step by step works on at this moment."""
+        return self._decoder.running if self._decoder is not None else 0
 
     async def load(self) -> None:
         """Open and verify the bundle, replay its probes on the device it really got, start the executors.
@@ -98,21 +109,14 @@ class LoadedModel:
         Never raises for a bad bundle: ``state`` becomes ``failed`` and ``reason`` says why.
         """
         try:
-            sessions = await asyncio.to_thread(self._open)
+            sessions, stages = await asyncio.to_thread(self._open)
         except EngramError as error:
             self.fail(error.message)
         except Exception:
             logger.exception("loading %s:%d", self.name, self.version)
             self.fail("an unexpected error came up while loading; the log has it")
         else:
-            assert self.bundle is not None
-            self._batcher = Batcher(
-                sessions,
-                self.bundle.manifest.signature,
-                self.options,
-                statistics=self.statistics,
-                renew=self._renew,
-            )
+            self._start(sessions, stages)
             self.state = "ready"
             logger.info("%s:%d is ready: %s on %s", self.name, self.version, self.runtime, self.device)
 
@@ -122,22 +126,29 @@ class LoadedModel:
         logger.error("%s:%d is not ready: %s", self.name, self.version, reason)
 
     async def answer(
-        self, request: Any, deadline: float | None, priority: Priority = Priority.INTERACTIVE
+        self,
+        request: Any,
+        deadline: float | None,
+        priority: Priority = Priority.INTERACTIVE,
+        on_events: OnEvents | None = None,
     ) -> tuple[Any, Run]:
-        """Prepare, run and interpret one request of this model's task.
+        """Prepare, run and interpret one request of this model's task, or walk it step by step.
 
         Args:
             request: an instance of ``task.Request``.
             deadline: in seconds on ``time.monotonic``; ``None`` sets none.
             priority: who goes first.
+            on_events: called with what each step has to tell, where the task tells anything on its way.
 
         Raises:
-            EngramError: an ``InputError``, ``ModelNotReady``, or what ``Batcher.run`` raises.
+            EngramError: an ``InputError``, ``ModelNotReady``, or what the run of a queue raises.
         """
         task, bundle, batcher = self.task, self.bundle, self._batcher
         if self.state != "ready" or task is None or bundle is None or batcher is None:
             raise self.not_ready()
         with self.statistics.request():
+            if self._decoder is not None:
+                return await self._walk(self._decoder, request, deadline, priority, on_events)
             batcher.require_room(deadline, priority)
             with step("prepare"):
                 prepared = task.prepare(request, bundle)
@@ -146,6 +157,23 @@ class LoadedModel:
             with step("interpret"):
                 return cast(SingleRunTask, task).interpret(run.outputs, prepared, bundle), run
 
+    async def _walk(
+        self,
+        decoder: Decoder,
+        request: Any,
+        deadline: float | None,
+        priority: Priority,
+        on_events: OnEvents | None,
+    ) -> tuple[Any, Run]:
+        decoder.require_room(deadline, priority)
+        assert self.task is not None
+        assert self.bundle is not None
+        with step("prepare"):
+            prepared = self.task.prepare(request, self.bundle)
+        answered = await decoder.run(prepared, deadline, on_events, priority)
+        self._note([answered.run], priority)
+        return answered.answer, answered.run
+
     async def run(
         self,
         arrays: Arrays,
@@ -153,7 +181,7 @@ class LoadedModel:
         deadline: float | None,
         priority: Priority = Priority.INTERACTIVE,
     ) -> dict[str, Array]:
-        """Run the graph on raw arrays, which may be joined with other requests like any row.
+        """Run the whole graph on raw arrays, which may be joined with other requests like any row.
 
         Args:
             arrays: every input of the manifest, batch axis first, padded by the caller.
@@ -213,15 +241,14 @@ class LoadedModel:
 
     async def drain(self) -> None:
         """Refuse new requests and wait until the accepted ones are answered."""
-        if self._batcher is not None:
-            await self._batcher.drain()
+        await asyncio.gather(*(queue.drain() for queue in self._queues()))
 
     async def close(self) -> None:
         """Free threads and memory; the state becomes ``unloaded``."""
         self.state = "unloaded"
-        if self._batcher is not None:
-            batcher, self._batcher = self._batcher, None
-            await batcher.close()
+        queues, self._batcher, self._decoder = self._queues(), None, None
+        for queue in queues:
+            await queue.close()
 
     async def retire(self) -> None:
         """Answer the requests that have found this model, then close it. Take it out of every table first."""
@@ -238,42 +265,36 @@ class LoadedModel:
         remains.bundle, remains.task, remains._parity = self.bundle, self.task, self._parity
         return remains
 
-    def _open(self) -> list[Session]:
-        """Open the bundle and as many verified sessions as there are executors."""
+    def _queues(self) -> list[Batcher | Decoder]:
+        return [queue for queue in (self._batcher, self._decoder) if queue is not None]
+
+    def _start(self, sessions: Sequence[Session], stages: Sequence[StageSessions]) -> None:
+        """Start the executors, on the event loop."""
+        task, bundle, opening, statistics = self.task, self.bundle, self._opening, self.statistics
+        assert bundle is not None
+        assert opening is not None
+        self._batcher = Batcher(
+            sessions, bundle.manifest.signature, self.options, statistics=statistics, renew=opening.session
+        )
+        if isinstance(task, StepwiseTask):
+            self._decoder = Decoder(
+                stages, task, bundle, self.options, statistics=statistics, renew=opening.stages
+            )
+
+    def _open(self) -> tuple[list[Session], list[StageSessions]]:
+        """Open the bundle and verified sessions for the executors."""
         self.bundle = bundle = Bundle.open(self._folder, self.version)
         manifest = bundle.manifest
         if manifest.task not in TASKS:
             raise BundleError(f"this server has no task {manifest.task!r}, it has {', '.join(TASKS)}")
         self.task = TASKS[manifest.task](self.options.max_attention_weights)
+        stepwise = isinstance(self.task, StepwiseTask)
+        if stepwise != bool(manifest.stages):
+            raise BundleError(f"task {manifest.task} {'needs' if stepwise else 'knows no'} stages")
         self.task.check(bundle)
         if "parity" in manifest.graphs:
             self._parity = json.loads(bundle.read(bundle.file("parity")))
-        probes = bundle.probes()
-        sessions: list[Session] = []
-        try:
-            for _ in range(self.options.executors):
-                sessions.append(self._open_verified(bundle, probes))  # noqa: PERF401 - those open get closed
-        except BaseException:
-            for session in sessions:
-                session.close()
-            raise
+        self._opening = Opening(bundle, self.options, self._open_session)
+        sessions, stages = self._opening.everything()
         self.runtime, self.device = sessions[0].runtime, sessions[0].device
-        return sessions
-
-    def _open_verified(self, bundle: Bundle, probes: Probes) -> Session:
-        """Open a session that has passed the golden probes and is warm."""
-        manifest = bundle.manifest
-        session = self._open_session(bundle, self.options.runtime, self.options.device)
-        try:
-            replay(session, manifest.signature, probes)
-            if self.options.warm_up:
-                warm_up(session, manifest.signature, manifest.limits, probes.inputs[0], self.options)
-        except BaseException:
-            session.close()
-            raise
-        return session
-
-    def _renew(self) -> Session:
-        """Open a session in place of one that was lost with its executor."""
-        assert self.bundle is not None
-        return self._open_verified(self.bundle, self.bundle.probes())
+        return sessions, stages

@@ -1,12 +1,15 @@
 import asyncio
 import json
 
+import numpy as np
 import pytest
 
-from server.errors import DeadlineExceeded, ModelNotReady, UnknownWords
+from server.errors import DeadlineExceeded, ModelNotReady, ShuttingDown, UnknownWords
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.options import RuntimeOptions
+from server.tasks import TASKS
 from server.tasks.question_answering import QaRequest
+from tests.server.counting import Counting, CountRequest, alone, step_probes, write_counting_bundle
 from tests.server.fakes import ANSWERS, FakeSession, rewrite
 
 REQUEST = QaRequest(story=["Anna went to the garden.", "Ben took the lamp."], question="Where is Anna?")
@@ -148,3 +151,71 @@ async def test_a_closed_model_is_unloaded(folder, session):
 def test_options_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RuntimeOptions(**wrong)
+
+
+@pytest.fixture
+def counting(tmp_path, monkeypatch):
+    """Return the folder of a bundle that is driven step by step."""
+    monkeypatch.setitem(TASKS, "compute", Counting)
+    return write_counting_bundle(tmp_path / "counting")
+
+
+async def test_a_stepwise_model_walks_and_streams(counting):
+    model = await load(counting, executors=2)
+    assert (model.state, model.reason, model.executors) == ("ready", None, 2)
+    events = []
+    request = CountRequest([4, 2, 6], steps=4, beam=2)
+    answer, run = await model.answer(request, None, on_events=events.extend)
+    assert (answer, events) == alone(request)
+    assert run.batch_size == 1
+    assert model.statistics.steps == 4
+    assert model.statistics.success.count == 1
+    assert (model.running, model.waiting) == (0, (0, 0))
+    await model.close()
+
+
+async def test_requests_to_a_stepwise_model_walk_together_as_if_alone(counting):
+    model = await load(counting)
+    requests = [CountRequest([3], steps=3), CountRequest([1, 6, 2, 8], steps=5), CountRequest([2], steps=1)]
+    answered = await asyncio.gather(*(model.answer(request, None) for request in requests))
+    assert [answer for answer, _ in answered] == [alone(request)[0] for request in requests]
+    assert max(run.batch_size for _, run in answered) == 3
+    await model.close()
+
+
+async def test_the_whole_graph_of_a_stepwise_model_takes_raw_arrays(counting):
+    model = await load(counting)
+    outputs = await model.run({"numbers": np.array([[4, 2], [1, 1]])}, ["total"], None)
+    assert outputs["total"].tolist() == [6, 2]
+    await model.close()
+
+
+async def test_a_draining_stepwise_model_refuses(counting):
+    model = await load(counting)
+    await model.drain()
+    with pytest.raises(ShuttingDown):
+        await model.answer(CountRequest([3]), None)
+    await model.close()
+
+
+async def test_a_stage_whose_probes_do_not_hold_is_not_ready(counting):
+    probes = step_probes()
+    probes.outputs[1]["scores"][3] += 1
+    probes.save(counting / "1/step_golden.npz")
+    rewrite(counting)
+    model = await load(counting)
+    assert model.state == "failed"
+    assert "output 'scores' differs by 1 at [3]" in model.reason
+
+
+async def test_stages_are_for_tasks_that_are_driven_step_by_step(folder, counting):
+    stages = json.loads((counting / "manifest.json").read_text())
+    rewrite(folder, stages=stages["stages"], graphs=stages["graphs"])
+    assert (await load(folder)).reason == "task qa knows no stages"
+    rewrite(counting, stages={})
+    assert (await load(counting)).reason == "task compute needs stages"
+
+
+async def test_torchscript_without_a_graph_of_the_stage_is_not_ready(counting):
+    model = await load(counting, runtime="torchscript")
+    assert "this bundle has no 'torchscript' file" in model.reason
