@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         1_000_000, ge=1, description="Most cells (facts x words) that may wait for one model; beyond it, 429."
     )
     max_queue_ms: float = Field(
-        100.0,
+        75.0,
         gt=0,
         description="Longest wait, by the observed rate, that an interactive request is let in for.",
     )

@@ -46,7 +46,7 @@ class RuntimeOptions:
     max_batch_size: int = 32
     max_batch_cost: int = 2_048
     max_queue_cost: int = 1_000_000
-    max_queue_ms: float = 100.0
+    max_queue_ms: float = 75.0
     max_attention_weights: int = 100_000
     executor_stall_s: float = 60.0
     warm_up: bool = True

@@ -1,6 +1,8 @@
 """What happens when an executor dies or hangs: nobody waits for ever, and another takes its place."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 
@@ -11,6 +13,7 @@ from server.errors import DeadlineExceeded, ExecutorLost
 from server.runtime.batcher import Batcher
 from server.runtime.options import RuntimeOptions
 from server.runtime.request_queue import FIRST_RETRY_S
+from server.runtime.worker import STEP_BACK
 from tests.server.fakes import SIGNATURE, FakeSession, until
 
 OUTPUTS = tuple(spec.name for spec in SIGNATURE.outputs)
@@ -132,3 +135,19 @@ async def test_closing_does_not_wait_for_ever_for_a_run_that_hangs():
         await stuck
     session.gate.set()
     await until(lambda: session.closed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
+async def test_the_event_loop_goes_before_its_executors():
+    found = []
+
+    class Nosy(FakeSession):
+        def run(self, inputs, outputs):
+            found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().run(inputs, outputs)
+
+    batcher = batcher_of(Nosy())
+    await run(batcher)
+    await batcher.close()
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert found == [min(19, own + STEP_BACK)]
