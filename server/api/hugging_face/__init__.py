@@ -1,0 +1,1 @@
+"""The Hugging Face inference form: ``POST /hf/{model}``, for clients that are already written."""
