@@ -105,6 +105,24 @@ class Vocabulary:
         normalized = self._tokenizer.normalizer.normalize_str(sentence)
         return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
 
+    def spans(self, text: str) -> list[tuple[str, int, int]]:
+        """Return every word as the model sees it, with its start and end in ``text`` as it was given."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        normalize = self._tokenizer.normalizer.normalize_str
+        return [
+            (normalize(text[start:end]) if word == UNKNOWN else word, start, end)
+            for word, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+        ]
+
+    def id_of(self, word: str) -> int | None:
+        """Return the id of a normalised word, or None where it is not known."""
+        return self._ids.get(word)
+
+    def dump(self) -> str:
+        """Return the content of a ``tokenizer.json``."""
+        content: str = self._tokenizer.to_str()
+        return content
+
     def unknown(self, sentence: str) -> list[str]:
         """Return the sentence's words that the model does not know, each once, in order."""
         return list(dict.fromkeys(word for word in self.split(sentence) if word not in self._ids))
