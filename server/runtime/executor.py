@@ -101,6 +101,7 @@ class Executor(Worker):
     def submit(self, batch: list[Entry]) -> None:
         """Run a batch; the outcomes come back by ``done``, unless the executor is ``lost`` over it."""
         self._batch, self._submitted = batch, self._clock()
+        self.cost = sum(entry.cost for entry in batch)
         self._watch()
         self._inbox.put(batch)
 
@@ -111,7 +112,7 @@ class Executor(Worker):
     def _finish(self, batch: list[Entry], outcomes: list[Outcome]) -> None:
         if not self._is_lost:
             self._rest()
-            self._batch = []
+            self._batch, self.cost = [], 0
             self._done(self, batch, outcomes, self._clock() - self._submitted)
 
     def _report_loss(self, why: str) -> None:

@@ -146,7 +146,7 @@ class RequestQueue(ABC, Generic[E, X, S]):
         """
         self._require_open()
         left_s = math.inf if deadline is None else deadline - self._clock()
-        self._admission.check(cost, priority, left_s, len(self._executors))
+        self._admission.check(cost, priority, left_s, [executor.cost for executor in self._executors])
 
     def _require_open(self) -> None:
         if self._refusing:

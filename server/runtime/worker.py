@@ -25,6 +25,8 @@ class Worker(ABC):
 
     It is lost when its thread dies or when it works for longer than ``stall_s`` without a word. A thread that
     hangs in native code cannot be stopped: it is left behind, and ends if its call ever returns.
+
+    ``cost`` is what the requests that it works on count for.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Worker(ABC):
         self._loop = loop
         self._stall_s = stall_s
         self._clock = clock
+        self.cost = 0
         self._watchdog: TimerHandle | None = None
         self._is_lost = False
         self._thread = Thread(target=self._work, name="engram-executor", daemon=True)
