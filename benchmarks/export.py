@@ -17,8 +17,9 @@ import torch
 from benchmarks.machine import pinned
 from benchmarks.options import open_bundle, parser
 from benchmarks.report import Table, about_bundle, ratios, spread, write
+from export.graphs import GRAPHS
 from export.to_torchscript import to_torchscript
-from export.wrappers import GRAPHS, EagerSession
+from export.wrappers import EagerSession
 from export.writing import CHECKPOINT
 from models.checkpoint import load_checkpoint
 from server.contract.bundle import Bundle

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -16,17 +17,17 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from export.evaluation import MEASURES, beside_eager_torch
+from export.graphs import graphs_of
 from export.parity import ParityError
 from export.report import (
-    certificate_table,
+    certificate_tables,
     facts_of,
     files_table,
     progress_bars,
-    signature_table,
+    signature_tables,
 )
 from export.served import Served
 from export.verification import RUNTIMES, open_bundle, verify
-from export.wrappers import GRAPHS
 from export.writing import CHECKPOINT, Label, write_bundle, write_manifest
 from models.checkpoint import load_checkpoint
 from models.families import FAMILIES
@@ -80,6 +81,13 @@ def bundle(
     ] = None,
     torchscript: Annotated[bool, typer.Option(help="Also write TorchScript.")] = True,
     keep_checkpoint: Annotated[bool, typer.Option(help="Keep the checkpoint, for `rebuild`.")] = True,
+    half: Annotated[
+        bool, typer.Option("--half", help="Round the weights to float16, and store them so.")
+    ] = False,
+    selector: Annotated[
+        list[str] | None,
+        typer.Option(help="What tells it from others of its task, such as `task=tour`; may be repeated."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle of this name.")] = False,
 ) -> None:
     """Export a checkpoint as ONNX and TorchScript, compare both with eager torch, and write the bundle.
@@ -89,6 +97,8 @@ def bundle(
         python -m export runs/dmn_plus-tiny
 
         python -m export runs/babi --name dmn-plus-babi --default --language en
+
+        python -m export runs/tours --half --no-torchscript --selector task=tour
     """
     path = run / "best.pt" if run.is_dir() else run
     with _told():
@@ -98,6 +108,7 @@ def bundle(
             default,
             tuple(language or ()),
             json.loads(metrics.read_text()) if metrics else {},
+            parse_selector(selector or ()),
         )
         _write(
             path,
@@ -106,26 +117,43 @@ def bundle(
             tolerance=tolerance,
             torchscript=torchscript,
             keep_checkpoint=keep_checkpoint,
+            half=half,
             force=force,
         )
 
 
 @app.command()
 def rebuild(
-    bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles that keep their checkpoint.")],
+    bundles: Annotated[list[Path], typer.Argument(help="Folders of bundles.")],
 ) -> None:
-    """Export bundles anew from their own checkpoints; names, descriptions and metrics stay.
+    """Export bundles anew from their own checkpoints; names, descriptions, selectors and metrics stay.
+
+    A bundle that keeps no checkpoint is left as it is, and the command that trained it is printed.
 
     python -m export rebuild model_repository/*
     """
+    rebuilt = 0
     for folder in bundles:
         with _told():
             old = read_manifest(folder)
-            label = Label(old.name, old.description, old.default, old.languages, old.metrics)
-            has_torchscript = "torchscript" in old.graphs
+            if not (folder / CHECKPOINT).is_file():
+                command = old.training.get("command", "a command that its manifest does not tell")
+                errors.print(
+                    f"{old.name} keeps no {CHECKPOINT} and stays as it is; it was made by: {command}",
+                    markup=False,
+                    soft_wrap=True,
+                )
+                continue
+            label = Label(
+                old.name, old.description, old.default, old.languages, old.metrics, dict(old.selector)
+            )
+            has_torchscript = any(role.endswith("torchscript") for role in old.graphs)
             _write(
                 folder / CHECKPOINT, folder.resolve().parent, label, torchscript=has_torchscript, force=True
             )
+            rebuilt += 1
+    if not rebuilt:
+        sys.exit(1)
 
 
 @app.command()
@@ -165,7 +193,7 @@ def evaluate(
         opener: OpenSession = open_session
         if compare:
             kept = load_checkpoint(opened.folder / CHECKPOINT)
-            opener = beside_eager_torch(GRAPHS[kept.family](kept), differences)
+            opener = beside_eager_torch(graphs_of(kept).model, differences)
         with (
             Served(opened, cast(RuntimeName, runtime) or None, opener) as served,
             progress_bars(errors) as tell,
@@ -191,9 +219,11 @@ def verify_command(folder: BundleFolder) -> None:
     with _told():
         opened = open_bundle(folder)
         runtimes = verify(opened)
+        stages = [f"of its {stage}" for stage in opened.manifest.stages]
         console.print(
             f"{opened.manifest.name}:{opened.version} is whole: {len(opened.files())} checksums, "
-            f"{len(opened.probes().inputs)} probes on {' and '.join(runtimes)}"
+            f"{len(opened.probes().inputs)} probes{', and those '.join(['', *stages])} "
+            f"on {' and '.join(runtimes)}"
         )
 
 
@@ -204,8 +234,23 @@ def inspect(folder: BundleFolder) -> None:
         opened = open_bundle(folder)
         for line in facts_of(opened):
             console.print(line)
-        console.print(signature_table(opened), files_table(opened))
+        console.print(*signature_tables(opened), files_table(opened))
         _print_certificate(opened)
+
+
+def parse_selector(pairs: Iterable[str]) -> dict[str, str | int]:
+    """Read ``task=tour`` and ``base=2``; a value of digits is a number.
+
+    Raises:
+        ValueError: a pair has no ``=``.
+    """
+    selector: dict[str, str | int] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"--selector is NAME=VALUE, not {pair!r}")
+        selector[name] = int(value) if value.isdecimal() else value
+    return selector
 
 
 def _write(path: Path, repository: Path, label: Label, **options: Any) -> None:
@@ -213,9 +258,7 @@ def _write(path: Path, repository: Path, label: Label, **options: Any) -> None:
     if not label.description:
         title = FAMILIES[checkpoint.family].title
         names = ", ".join(record["name"] for record in checkpoint.training.get("data", ()))
-        label = Label(
-            label.name, f"{title}, trained on {names}.", label.default, label.languages, label.metrics
-        )
+        label = replace(label, description=f"{title}, trained on {names}.")
     with progress_bars(errors) as tell:
         written = write_bundle(checkpoint, repository, label, tell, **options)
     _print_certificate(written)
@@ -225,7 +268,7 @@ def _write(path: Path, repository: Path, label: Label, **options: Any) -> None:
 
 def _print_certificate(opened: Bundle) -> None:
     if "parity" in opened.manifest.graphs:
-        console.print(certificate_table(json.loads(opened.read(opened.file("parity")))))
+        console.print(*certificate_tables(json.loads(opened.read(opened.file("parity")))))
 
 
 @contextmanager

@@ -26,6 +26,9 @@ SCORES, LENGTHS = "scores", "lengths"
 MOST_WALKED = 3
 """Random requests for a step graph have taken up to so many steps before."""
 
+TIE = 1e-4
+"""Where the two best scores are nearer, rounding decides, and another machine may choose otherwise."""
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -50,8 +53,10 @@ class GreedyDecoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.step = step
-        self.graphs = dict(graphs)
         self.greedy = greedy
+        self._inputs = list(whole_inputs(graphs["encoder"], graphs["step"], greedy))
+        self._encoder_names = graphs["encoder"].inputs, graphs["encoder"].outputs
+        self._step_names = graphs["step"].inputs, graphs["step"].outputs
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of the whole graph, in order."""
@@ -64,18 +69,15 @@ class GreedyDecoder(nn.Module):
             inputs: the inputs of the whole graph in order.
             forced_BS: int64, to be chosen instead of the best.
         """
-        greedy, encoder, step = self.greedy, self.graphs["encoder"], self.graphs["step"]
-        known = dict(zip(whole_inputs(encoder, step, greedy), inputs, strict=True))
-        encoded = self.encoder(*(known[name] for name in encoder.inputs))
-        known |= dict(zip(encoder.outputs, encoded, strict=True))
-        batch = len(inputs[0])
+        greedy, batch = self.greedy, len(inputs[0])
+        known = dict(zip(self._inputs, inputs, strict=True))
+        known |= _run(self.encoder, self._encoder_names, known)
         most_B = known[greedy.most] if isinstance(greedy.most, str) else torch.full((batch,), greedy.most)
         known[greedy.choice] = torch.full((batch,), greedy.start)
         running_B = torch.ones(batch, dtype=torch.bool)
         taken: list[list[Tensor]] = []
         while running_B.any():
-            values = self.step(*(known[name] for name in step.inputs))
-            made = dict(zip(step.outputs, values, strict=True))
+            made = _run(self.step, self._step_names, known)
             best_BC = made[greedy.scores].topk(min(2, made[greedy.scores].shape[1]), dim=1).values
             margin_B = best_BC[:, 0] - best_BC[:, 1] if best_BC.shape[1] > 1 else best_BC[:, 0] + torch.inf
             choice_B = made[greedy.scores].argmax(dim=1) if forced_BS is None else forced_BS[:, len(taken)]
@@ -86,7 +88,7 @@ class GreedyDecoder(nn.Module):
             running_B = running_B & (most_B > len(taken))
             if greedy.end is not None:
                 running_B = running_B & (choice_B != greedy.end)
-            known |= {name.removeprefix(NEXT): made[name] for name in step.outputs if name.startswith(NEXT)}
+            known |= {name.removeprefix(NEXT): made[name] for name in made if name.startswith(NEXT)}
             known[greedy.choice] = choice_B
         stacked = [torch.stack(values, dim=1) for values in zip(*taken, strict=True)]
         *shown, ran_BS, margins_BS = stacked
@@ -95,8 +97,23 @@ class GreedyDecoder(nn.Module):
         return Decoded(outputs, margins_BS)
 
 
+def _run(
+    module: nn.Module, names: tuple[Sequence[str], Sequence[str]], known: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    inputs, outputs = names
+    return dict(zip(outputs, module(*(known[name] for name in inputs)), strict=True))
+
+
 def _kept(value: Tensor, running_B: Tensor) -> Tensor:
     return torch.where(running_B.view(-1, *[1] * (value.dim() - 1)), value, torch.zeros_like(value))
+
+
+def is_certain(decoder: GreedyDecoder, batch: Arrays) -> bool:
+    """Tell whether every choice of these requests is further than ``TIE`` from the next best."""
+    with torch.inference_mode():
+        return bool(
+            (decoder.decode(*(torch.tensor(array) for array in batch.values())).margins_BS >= TIE).all()
+        )
 
 
 def whole_inputs(encoder: Graph, step: Graph, greedy: Greedy) -> dict[str, TensorSpec]:

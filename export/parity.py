@@ -25,7 +25,7 @@ import numpy as np
 
 from export.samples import Request, random_requests
 from export.wrappers import Graph
-from server.contract.manifest import Signature, TensorSpec
+from server.contract.manifest import GraphSpec, TensorSpec
 from server.contract.tensors import Array, Arrays, join, sizes_of, split
 from server.errors import RunError
 from server.runtime.session import Session
@@ -35,7 +35,7 @@ NOISE = 4
 """How many times eager torch's own rounding noise a form may be away from it, beside the tolerance."""
 
 MOST_CELLS = 65_536
-"""Largest batch that is compared, in entries of its largest input: eight times what the server joins."""
+"""Largest batch that is compared, in cells of its largest input: eight times what the server joins."""
 
 
 class ParityError(Exception):
@@ -116,7 +116,7 @@ def compare_names(form: str, kind: str, expected: Sequence[str], found: Sequence
         raise NamesDiffer(f"{form}: the {kind} are {', '.join(found)}, expected {', '.join(expected)}")
 
 
-def compare_interface(form: str, signature: Signature, found: Interface) -> None:
+def compare_interface(form: str, signature: GraphSpec, found: Interface) -> None:
     """Compare names and types, then axes.
 
     Raises:
@@ -216,7 +216,7 @@ class Comparison:
             self.alone[name] = max(distance, self.alone.get(name, 0.0))
 
     def _is_near(self, distance: float, noise: float) -> bool:
-        return distance <= self._tolerance + NOISE * noise
+        return is_near(distance, noise, self._tolerance)
 
 
 def compare_values(
@@ -258,13 +258,18 @@ def compare_values(
     return comparisons, largest
 
 
+def is_near(distance: float, noise: float, tolerance: float) -> bool:
+    """Tell whether a difference is within the tolerance and what is granted for rounding noise."""
+    return distance <= tolerance + NOISE * noise
+
+
 def largest_distance(own: Array, wanted: Array) -> tuple[float, tuple[int, ...]]:
     """Return the largest absolute difference and its place; a NaN counts as the largest of all."""
-    distance = np.abs(own.astype(np.float64) - wanted.astype(np.float64))
+    distance = np.asarray(np.abs(own.astype(np.float64) - wanted.astype(np.float64)))
     distance[np.isnan(distance)] = np.inf
     place = np.unravel_index(int(distance.argmax()), distance.shape)
     return float(distance[place]), tuple(int(at) for at in place)
 
 
 def _cells(spec: TensorSpec, sizes: Mapping[str, int]) -> int:
-    return int(np.prod([sizes[dim] if isinstance(dim, str) else dim for dim in spec.dims]))
+    return int(np.prod([sizes[dim] for dim in spec.dims if isinstance(dim, str)]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from server.contract.bundle import Bundle, versions_of
-from server.contract.manifest import RuntimeName
+from server.contract.manifest import RuntimeName, StageName
 from server.errors import BundleError
 from server.runtime.golden import replay
-from server.runtime.session import Session, open_session
+from server.runtime.session import Session, open_session, open_stage
 from server.tasks import TASKS
 
 RUNTIMES: dict[RuntimeName, str] = {"onnx": "model", "torchscript": "torchscript"}
@@ -56,4 +56,16 @@ def verify(bundle: Bundle) -> list[RuntimeName]:
     runtimes = [runtime for runtime, role in RUNTIMES.items() if role in manifest.graphs]
     for runtime in runtimes:
         open_verified(bundle, runtime).close()
+    for stage, spec in manifest.stages.items():
+        probes = bundle.probes(f"{stage}_golden")
+        for runtime in (runtime for runtime in RUNTIMES if _role(stage, runtime) in manifest.graphs):
+            session = open_stage(bundle, stage, runtime)
+            try:
+                replay(session, spec, probes)
+            finally:
+                session.close()
     return runtimes
+
+
+def _role(stage: StageName, runtime: RuntimeName) -> str:
+    return stage if runtime == "onnx" else f"{stage}_{runtime}"

@@ -1,7 +1,7 @@
 """Networks as graphs: modules whose inputs and outputs are named tensors, ready to be traced.
 
 A network answers with logits and everything training needs; a graph answers with probabilities and attention.
-``GRAPHS`` has one line for each family. A family whose network answers in one run makes one ``Graph``; one
+``export.graphs`` lists the families. A family whose network answers in one run makes one ``Graph``; one
 that the server drives step by step makes ``Graphs`` (``export.greedy.greedy_graphs`` helps).
 
 Legend: B batch, K hops, A answers.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.checkpoint import Checkpoint
 from models.families import build
-from server.contract.manifest import AttentionSpec, Signature, Stage, StageName, TensorSpec
+from server.contract.manifest import AttentionSpec, GraphSpec, Signature, StageName, TensorSpec
 from server.contract.tensors import Array, Arrays
 
 Draw = Callable[[Sequence[Mapping[str, int]], np.random.Generator], Sequence[Arrays]]
@@ -36,7 +36,7 @@ class Graph:
     """
 
     module: nn.Module
-    signature: Signature | Stage
+    signature: GraphSpec
     limits: Mapping[str, int]
     ids: int = 0
     draw: Draw | None = None
@@ -123,16 +123,6 @@ def question_answering_graph(checkpoint: Checkpoint) -> Graph:
     limits = {axis: checkpoint.limits[f"max_{axis}"] for axis in ("facts", "words", "question_words")}
     module = QuestionAnsweringGraph(build(checkpoint)).eval()
     return Graph(module, signature, limits, ids=int(checkpoint.config["vocabulary"]))
-
-
-GRAPHS: dict[str, Callable[[Checkpoint], Graph | Graphs]] = {"dmn_plus": question_answering_graph}
-"""How the checkpoint of a family becomes a graph, or several."""
-
-
-def graphs_of(checkpoint: Checkpoint) -> Graphs:
-    """Return all graphs of a checkpoint; a family of one graph has no stages."""
-    made = GRAPHS[checkpoint.family](checkpoint)
-    return made if isinstance(made, Graphs) else Graphs(made)
 
 
 class EagerSession:

@@ -13,32 +13,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from export.forms import Forms, Progress, certify, export_forms
-from export.golden import golden_probes
+from export.forms import MODEL, Progress, certify, export_forms, torchscript_role
+from export.golden import GOLDEN, golden_probes, golden_role
+from export.graphs import graphs_of
+from export.half import is_rounded, rounded
 from export.triton import triton_config
 from export.verification import verify
-from export.wrappers import GRAPHS, Graph
+from export.wrappers import Graphs
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.families import FAMILIES
 from server.contract.bundle import MANIFEST, Bundle
-from server.contract.manifest import NAME_PATTERN, DataRecord, Manifest, TaskName
+from server.contract.manifest import NAME_PATTERN, DataRecord, Manifest, Signature, Stage, TaskName
+from server.contract.subwords import Subwords, is_subwords
 from server.contract.text import Vocabulary
 
 VERSION = 1
 CHECKPOINT = "checkpoint.pt"
 TOKENIZER = "tokenizer.json"
-FILES = {"model": "model.onnx", "torchscript": "model.pt", "golden": "golden.npz", "parity": "parity.json"}
+PARITY = "parity"
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a person decides about a bundle, and what was measured on it."""
+    """What a person decides about a bundle, and what was measured on it.
+
+    ``selector`` is added to that of the checkpoint.
+    """
 
     name: str
     description: str = ""
     default: bool = False
     languages: tuple[str, ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
+    selector: dict[str, str | int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a name that may not reach a path."""
@@ -59,6 +66,7 @@ def write_bundle(
     force: bool = False,
     torchscript: bool = True,
     keep_checkpoint: bool = True,
+    half: bool = False,
 ) -> Bundle:
     """Export a checkpoint to ``repository/NAME`` and return the verified bundle.
 
@@ -71,31 +79,39 @@ def write_bundle(
         force: replace a bundle of this name.
         torchscript: export TorchScript beside ONNX.
         keep_checkpoint: put the checkpoint into the bundle, so that it can be exported anew.
+        half: round the weights to float16 first and store them so; a checkpoint of such weights stays so.
 
     Raises:
         FileExistsError: there is such a bundle, and ``force`` does not allow to replace it.
         ParityError: an exported form is not the network.
         BundleError: the bundle does not pass the checks that a server makes.
-        ValueError: the checkpoint's data records break a rule of the manifest.
+        ValueError: the checkpoint's data records break a rule of the manifest, a weight is beyond float16,
+            or there is no golden probe without a close decision.
     """
     target = repository / label.name
-    graph = GRAPHS[checkpoint.family](checkpoint)
-    tolerance = FAMILIES[checkpoint.family].tolerance if tolerance is None else tolerance
-    draft = _manifest(checkpoint, graph, label, torchscript)
     if target.exists() and not force:
         raise FileExistsError(f"{target} exists; --force replaces it")
-    forms = export_forms(graph, torchscript, progress)
-    certificate = certify(graph, forms, tolerance, progress)
+    checkpoint = rounded(checkpoint) if half else checkpoint
+    graphs = graphs_of(checkpoint)
+    tolerance = FAMILIES[checkpoint.family].tolerance if tolerance is None else tolerance
+    draft = _manifest(checkpoint, graphs, label, torchscript)
+    forms = export_forms(graphs, torchscript, is_rounded(checkpoint), progress)
+    certificate = certify(graphs, forms, tolerance, progress)
     repository.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=repository) as temporary:
         folder = Path(temporary) / label.name
         (folder / str(VERSION)).mkdir(parents=True)
-        vocabulary = Vocabulary.from_words(checkpoint.words)
-        probes = golden_probes(graph, Bundle(folder, VERSION, draft, vocabulary), tolerance)
-        vocabulary.save(folder / TOKENIZER)
-        probes.save(folder / str(VERSION) / FILES["golden"])
-        (folder / "config.pbtxt").write_text(triton_config(label.name, graph.signature))
-        _write_version(folder / str(VERSION), forms, certificate)
+        own = folder / str(VERSION)
+        tokenizer = _tokenizer(checkpoint)
+        if tokenizer is not None:
+            (folder / TOKENIZER).write_text(tokenizer.dump(), encoding="utf-8")
+        probes = golden_probes(graphs, _unfinished(folder, draft, tokenizer), tolerance)
+        for role, requests in probes.items():
+            requests.save(own / draft.graphs[role])
+        for role, content in forms.items():
+            (own / draft.graphs[role]).write_bytes(content)
+        (own / draft.graphs[PARITY]).write_text(json.dumps(certificate, indent=2) + "\n", encoding="utf-8")
+        (folder / "config.pbtxt").write_text(triton_config(label.name, draft.signature))
         if keep_checkpoint:
             save_checkpoint(checkpoint, folder / CHECKPOINT)
         write_manifest(folder, draft.model_copy(update={"files": hashes(folder)}))
@@ -121,33 +137,59 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def _write_version(folder: Path, forms: Forms, certificate: dict[str, Any]) -> None:
-    for role, content in forms.items():
-        (folder / FILES[role]).write_bytes(content)
-    (folder / FILES["parity"]).write_text(json.dumps(certificate, indent=2) + "\n", encoding="utf-8")
+def files_of(graphs: Graphs, torchscript: bool) -> dict[str, str]:
+    """Return by role the files of a version; a stage that is the whole graph has the files of the whole."""
+    files = {MODEL: "model", GOLDEN: GOLDEN}
+    for stage, graph in graphs.stages.items():
+        shared = graph is graphs.model
+        files[stage] = "model" if shared else stage
+        files[golden_role(stage)] = GOLDEN if shared else golden_role(stage)
+    traced = (role for role in (MODEL, *graphs.stages) if not (role == MODEL and graphs.greedy))
+    scripts = {torchscript_role(role): f"{files[role]}.pt" for role in traced} if torchscript else {}
+    named = {role: f"{name}.npz" if GOLDEN in role else f"{name}.onnx" for role, name in files.items()}
+    return named | scripts | {PARITY: "parity.json"}
 
 
-def _manifest(checkpoint: Checkpoint, graph: Graph, label: Label, torchscript: bool) -> Manifest:
+def _tokenizer(checkpoint: Checkpoint) -> Vocabulary | Subwords | None:
+    if checkpoint.tokenizer:
+        content = checkpoint.tokenizer.encode()
+        return Subwords.parse(content) if is_subwords(content) else Vocabulary.parse(content)
+    return Vocabulary.from_words(checkpoint.words) if checkpoint.words else None
+
+
+def _unfinished(folder: Path, manifest: Manifest, tokenizer: Vocabulary | Subwords | None) -> Bundle:
+    """Make the bundle that probes are prepared for: its files are still to be written."""
+    words = tokenizer if isinstance(tokenizer, Vocabulary) else None
+    return Bundle(folder, VERSION, manifest, words, tokenizer if isinstance(tokenizer, Subwords) else None)
+
+
+def _manifest(checkpoint: Checkpoint, graphs: Graphs, label: Label, torchscript: bool) -> Manifest:
     family = FAMILIES[checkpoint.family]
     training = {name: value for name, value in checkpoint.training.items() if name != "data"}
+    training["network"] = checkpoint.config
+    training["parameters"] = sum(weight.numel() for weight in graphs.model.module.parameters())
+    if is_rounded(checkpoint):
+        training["weights"] = "rounded to float16 after training"
+    assert isinstance(graphs.model.signature, Signature)
     return Manifest(
         name=label.name,
         task=cast(TaskName, family.task),
         family=family.name,
         description=label.description,
+        selector=checkpoint.selector | label.selector,
         default=label.default,
-        graphs={role: file for role, file in FILES.items() if torchscript or role != "torchscript"},
-        signature=graph.signature,
+        graphs=files_of(graphs, torchscript),
+        signature=graphs.model.signature,
+        stages={
+            stage: Stage(inputs=graph.signature.inputs, outputs=graph.signature.outputs)
+            for stage, graph in graphs.stages.items()
+        },
         limits=checkpoint.limits,
-        tokenizer=TOKENIZER,
+        tokenizer=TOKENIZER if checkpoint.tokenizer or checkpoint.words else None,
         answers=tuple(checkpoint.answers),
         languages=label.languages,
         data=tuple(DataRecord(**record) for record in checkpoint.training.get("data", ())),
         metrics=checkpoint.metrics | label.metrics,
-        training=training
-        | {
-            "network": checkpoint.config,
-            "parameters": sum(weight.numel() for weight in graph.module.parameters()),
-        },
+        training=training,
         files={},
     )

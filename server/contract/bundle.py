@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from server.contract.manifest import Manifest
+from server.contract.subwords import Subwords, is_subwords
 from server.contract.tensors import Arrays
 from server.contract.text import Vocabulary
 from server.errors import BundleError
@@ -75,12 +76,16 @@ class Probes:
 
 @dataclass(frozen=True)
 class Bundle:
-    """One version of a model on disk, whose files are what its manifest says they are."""
+    """One version of a model on disk, whose files are what its manifest says they are.
+
+    A model of words has a ``vocabulary``, one of pieces of words has ``subwords``, others have neither.
+    """
 
     folder: Path
     version: int
     manifest: Manifest
     vocabulary: Vocabulary | None
+    subwords: Subwords | None = None
 
     @classmethod
     def open(cls, folder: Path, version: int) -> Self:
@@ -97,11 +102,13 @@ class Bundle:
             bundle.read(name)
         if manifest.tokenizer is None:
             return bundle
+        content = bundle.read(manifest.tokenizer)
         try:
-            vocabulary = Vocabulary.parse(bundle.read(manifest.tokenizer))
+            if is_subwords(content):
+                return cls(folder, version, manifest, None, Subwords.parse(content))
+            return cls(folder, version, manifest, Vocabulary.parse(content))
         except ValueError as error:
             raise BundleError(f"{manifest.tokenizer}: {error}") from error
-        return cls(folder, version, manifest, vocabulary)
 
     def files(self) -> list[str]:
         """List the files of this version and the shared ones, by their place inside the bundle."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from server.contract.bundle import Probes
@@ -13,6 +15,8 @@ from server.runtime.session import Session
 
 def replay(session: Session, signature: GraphSpec, probes: Probes) -> None:
     """Run every probe alone, then all of them as one padded batch, and compare every output.
+
+    An axis that no input has, such as the steps of a decoder, is in the batch as long as the longest needs.
 
     Raises:
         BundleError: an output is missing, has another shape or differs: which, where and by how much.
@@ -28,8 +32,22 @@ def replay(session: Session, signature: GraphSpec, probes: Probes) -> None:
         [own] = split(signature.outputs, outputs, [sizes[place]])
         _compare(f"probe {place}", names, own, expected, probes.tolerance)
     outputs = session.run(join(signature.inputs, probes.inputs), names)
+    sizes = [
+        own | _made_sizes(signature, expected, own)
+        for own, expected in zip(sizes, probes.outputs, strict=True)
+    ]
     for place, own in enumerate(split(signature.outputs, outputs, sizes)):
         _compare(f"probe {place} in a batch", names, own, probes.outputs[place], probes.tolerance)
+
+
+def _made_sizes(signature: GraphSpec, expected: Arrays, known: Mapping[str, int]) -> dict[str, int]:
+    """Return the sizes of the axes that the outputs have and the inputs have not."""
+    return {
+        dim: size
+        for spec in signature.outputs
+        for dim, size in zip(spec.dims[1:], expected[spec.name].shape, strict=True)
+        if isinstance(dim, str) and dim not in known
+    }
 
 
 def _compare(what: str, names: list[str], outputs: Arrays, expected: Arrays, tolerance: float) -> None:

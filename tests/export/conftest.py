@@ -1,15 +1,18 @@
-"""One small network of every family, exported once through the command line; its files serve every test."""
+"""One small network, exported once through the command line, and one that answers step by step, exported
+once; their files serve every test. ``test_families`` exports one of every family.
+"""
 
 import warnings
 from pathlib import Path
 
 import pytest
 
+from export.forms import export_forms
+from export.graphs import graphs_of
 from export.verification import open_bundle
-from export.wrappers import GRAPHS
 from models.checkpoint import save_checkpoint
-from models.families import FAMILIES
-from tests.export.small import NAME, engram_export, small_checkpoint
+from tests.export.small import NAME, SMALL, engram_export, quiet
+from tests.export.stepwise import stepwise_graphs
 
 
 def pytest_collection_modifyitems(items):
@@ -19,14 +22,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"))
 
 
-@pytest.fixture(scope="session", params=list(FAMILIES))
-def checkpoint(request):
-    return small_checkpoint(request.param)
+@pytest.fixture(scope="session")
+def checkpoint():
+    return SMALL["dmn_plus"]()
 
 
 @pytest.fixture(scope="session")
-def graph(checkpoint):
-    return GRAPHS[checkpoint.family](checkpoint)
+def graphs(checkpoint):
+    return graphs_of(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def graph(graphs):
+    return graphs.model
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +63,12 @@ def bundle(exported):
 def forms(bundle):
     """The exported files by role."""
     return {role: bundle.read(bundle.file(role)) for role in ("model", "torchscript")}
+
+
+@pytest.fixture(scope="session")
+def stepwise():
+    """A network that answers step by step, and its exported files by role."""
+    made = stepwise_graphs()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".torch.jit", DeprecationWarning)
+        return made, export_forms(made, torchscript=True, half=False, progress=quiet)

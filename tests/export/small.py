@@ -1,4 +1,4 @@
-"""A small untrained network to export, and the command that exports it."""
+"""Small untrained networks to export, one of each family, and the command that exports them."""
 
 import tomllib
 from dataclasses import asdict
@@ -18,8 +18,9 @@ LIMITS = {"max_facts": 19, "max_words": 11, "max_question_words": 7}
 NAME = "small"
 
 
-def small_checkpoint(family):
-    """Make an untrained network of the family's ``tiny`` preset, in the words of the sample stories."""
+def small_dmn_plus():
+    """Make an untrained network of the ``tiny`` preset, in the words of the sample stories."""
+    family = "dmn_plus"
     examples = sample_stories(60, seed=1)
     words = build_vocabulary(examples)
     answers = sorted({example.answer for example in examples})
@@ -45,6 +46,16 @@ def small_checkpoint(family):
         },
         metrics={"validation": {"error": 50.0}},
     )
+
+
+SMALL = {
+    "dmn_plus": small_dmn_plus,
+}
+"""How a small checkpoint of each family is made."""
+
+
+def quiet(step, done, total):
+    """Take the progress and tell nobody."""
 
 
 def engram_export(*words):

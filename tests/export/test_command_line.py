@@ -8,6 +8,7 @@ from export.verification import open_bundle
 from export.writing import CHECKPOINT
 from models.checkpoint import save_checkpoint
 from models.data.sample import sample_stories
+from server.contract.bundle import read_manifest
 from tests.export.small import NAME, engram_export
 
 
@@ -76,11 +77,13 @@ def test_rebuild_keeps_what_people_decided_and_what_was_measured(folder, forms, 
     assert new.metrics["test"] == {"error": 3.0}
 
 
-def test_rebuild_needs_the_checkpoint(folder):
+def test_rebuild_leaves_a_bundle_without_checkpoint_and_says_what_made_it(folder, bundle):
     (folder / CHECKPOINT).unlink()
     result = engram_export("rebuild", folder)
     assert result.exit_code == 1
     assert "checkpoint.pt" in result.stderr
+    assert bundle.manifest.training["command"] in result.stderr
+    assert read_manifest(folder) == bundle.manifest
 
 
 def test_verify_says_that_a_bundle_is_whole(folder):

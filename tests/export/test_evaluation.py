@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from export.evaluation import MEASURES, beside_eager_torch
+from export.graphs import GRAPHS
 from export.measure_stories import story_rows
 from export.served import Served
 from export.verification import open_bundle
-from export.wrappers import GRAPHS
 from models.data.sample import sample_stories
 from models.data.stories import Example
 from models.evaluation import evaluate_checkpoint

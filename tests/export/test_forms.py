@@ -14,14 +14,11 @@ from export.parity import BATCHES, AxesDiffer, NamesDiffer, ValuesDiffer, grid
 from export.samples import EXAMPLE_BATCH, example
 from export.to_onnx import OPSET, interface
 from export.to_torchscript import input_names
+from export.wrappers import Graphs
 from models.families import FAMILIES
+from tests.export.small import quiet
 
-RECURRENCES = {"dmn_plus": lambda config: 3 + config["hops"]}
 ROOT = Path(__file__).parents[2]
-
-
-def quiet(step, done, total):
-    pass
 
 
 def edited(content, edit):
@@ -34,7 +31,7 @@ def edited(content, edit):
 def test_every_recurrence_is_one_gru_node_and_nothing_loops(forms, checkpoint):
     nodes = onnx.load_from_string(forms["model"]).graph.node
     counts = Counter(node.op_type for node in nodes)
-    assert counts["GRU"] == RECURRENCES[checkpoint.family](checkpoint.config)
+    assert counts["GRU"] == 3 + checkpoint.config["hops"]
     assert not {"Loop", "Scan", "If", "LSTM", "RNN"} & counts.keys()
     assert {node.domain for node in nodes} == {""}
 
@@ -108,8 +105,8 @@ def test_a_renamed_output_is_caught_by_its_name(forms, graph):
             node.output[:] = ["gates" if name == "attention" else name for name in node.output]
         next(value for value in onnx_graph.output if value.name == "attention").name = "gates"
 
-    with pytest.raises(NamesDiffer, match=r"onnx: the outputs are .*gates FP32, expected .*attention FP32"):
-        certify(graph, {"model": edited(forms["model"], rename)}, 1e-5, quiet)
+    with pytest.raises(NamesDiffer, match=r"model, onnx: the outputs are .*gates FP32, expected .*attention FP32"):
+        certify(Graphs(graph), {"model": edited(forms["model"], rename)}, 1e-5, quiet)
 
 
 def test_a_frozen_axis_is_caught_by_its_name(forms, graph):
@@ -117,9 +114,9 @@ def test_a_frozen_axis_is_caught_by_its_name(forms, graph):
         onnx_graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
 
     with pytest.raises(
-        AxesDiffer, match=r"onnx: story_tokens has the axes \['batch', 3, 'words'\], expected"
+        AxesDiffer, match=r"model, onnx: story_tokens has the axes \['batch', 3, 'words'\], expected"
     ):
-        certify(graph, {"model": edited(forms["model"], freeze)}, 1e-5, quiet)
+        certify(Graphs(graph), {"model": edited(forms["model"], freeze)}, 1e-5, quiet)
 
 
 def test_a_wrong_weight_is_caught_with_output_place_and_distance(forms, graph):
@@ -135,4 +132,4 @@ def test_a_wrong_weight_is_caught_with_output_place_and_distance(forms, graph):
         match=r"onnx, batch=1 facts=\d+ .*: \w+ is \S+ at \[batch 0, .*\] and eager torch gives .*"
         r": they differ by .*, the tolerance is 1e-05",
     ):
-        certify(graph, {"model": edited(forms["model"], spoil)}, 1e-5, quiet)
+        certify(Graphs(graph), {"model": edited(forms["model"], spoil)}, 1e-5, quiet)

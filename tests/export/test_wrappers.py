@@ -1,15 +1,10 @@
 import numpy as np
 
 from export.samples import random_requests
-from export.wrappers import GRAPHS, EagerSession
-from models.families import FAMILIES
+from export.wrappers import EagerSession
 from server.contract.tensors import join
 
 SIZES = {"facts": 5, "words": 4, "question_words": 3}
-
-
-def test_every_family_has_a_graph():
-    assert GRAPHS.keys() == FAMILIES.keys()
 
 
 def test_outputs_have_the_names_axes_and_types_of_the_signature(graph):

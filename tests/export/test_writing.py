@@ -16,10 +16,7 @@ from export.writing import CHECKPOINT, Label, write_bundle
 from models.checkpoint import load_checkpoint
 from server.contract.bundle import MANIFEST
 from server.errors import BundleError
-
-
-def quiet(step, done, total):
-    pass
+from tests.export.small import quiet
 
 
 @pytest.fixture
@@ -33,7 +30,7 @@ def exporting(forms, monkeypatch):
     """Spare the exports: return a setter of the forms that the next bundles are made of."""
 
     def set_forms(contents):
-        monkeypatch.setattr(writing, "export_forms", lambda graph, torchscript, progress: contents)
+        monkeypatch.setattr(writing, "export_forms", lambda *_: contents)
 
     set_forms(forms)
     return set_forms

@@ -1,0 +1,18 @@
+"""Golden probes: requests that the project makes up, one module for each task.
+
+A module's ``probes`` returns the requests as the task prepares them: of several sizes, the smallest and a
+large one among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from export.probes import question_answering
+from server.contract.bundle import Bundle
+from server.contract.tensors import Arrays
+
+PROBES: dict[str, Callable[[Bundle], Sequence[Arrays]]] = {
+    "qa": question_answering.probes,
+}
+"""How the probes of a task are made."""
