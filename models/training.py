@@ -10,7 +10,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,13 @@ from models.recipe import Evaluation, Recipe
 from models.run_folder import RunFolder, differences
 
 
+OPTIMISERS: dict[str, type[torch.optim.AdamW] | type[torch.optim.Adamax]] = {
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+}
+"""Optimisers by the name they have in presets."""
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How long and how fast to learn.
@@ -31,7 +38,8 @@ class TrainingOptions:
     ``patience`` is the number of epochs without a lower validation loss after which a start ends (0 = never).
     ``starts`` different seeds are tried, from ``seed`` on, and the best by validation loss wins; once its
     validation error (percent) is at most ``good_enough``, no further start begins. A start also ends once its
-    validation loss is at most ``target_loss``. ``device`` is ``cpu``, ``cuda`` or ``cuda:1``.
+    validation loss is at most ``target_loss``. ``device`` is ``cpu``, ``cuda`` or ``cuda:1``. ``optimiser``
+    is ``adamw`` or ``adamax``.
     """
 
     epochs: int = 20
@@ -46,6 +54,7 @@ class TrainingOptions:
     target_loss: float = 0.0
     seed: int = 1
     device: str = "cpu"
+    optimiser: Literal["adamw", "adamax"] = "adamw"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with, a device that is not there included."""
@@ -124,7 +133,7 @@ class Trainer:
         seed = self.options.seed + at.start
         torch.manual_seed(seed)
         network = self.recipe.network().to(self.options.device)
-        optimiser = torch.optim.AdamW(
+        optimiser = OPTIMISERS[self.options.optimiser](
             network.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay
         )
         self.recipe.restore(self.fresh if state is None else state["recipe"])
