@@ -35,15 +35,23 @@ def pss_mb(pids: Iterable[int]) -> float:
 
     Shared pages count in equal parts for every process that maps them.
     """
-    return sum(map(_pss_kib, pids)) * 1024 / 1e6
+    return sum(_kib("Pss:", pid) for pid in pids) * 1024 / 1e6
 
 
-def _pss_kib(pid: int) -> int:
+def rss_mb(pids: Iterable[int]) -> float:
+    """Return the resident memory of processes together, in megabytes of 10^6 bytes.
+
+    Other processes, which come and go, do not change it.
+    """
+    return sum(_kib("Rss:", pid) for pid in pids) * 1024 / 1e6
+
+
+def _kib(field: str, pid: int) -> int:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     except OSError:  # it has ended meanwhile
         return 0
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(field))
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -12,6 +12,7 @@ from urllib.request import urlopen
 from benchmarks.processes import Server, free_port, running
 from benchmarks.traces import TWENTY_FACTS, read_trace
 from server.contract.bundle import Bundle
+from server.settings import variable
 
 
 def engram_command(arguments: argparse.Namespace, bundle: Bundle, port: int, *options: str) -> list[str]:
@@ -33,13 +34,14 @@ def engram(arguments: argparse.Namespace, bundle: Bundle, *options: str) -> Iter
 
 
 @contextmanager
-def observed_engram(arguments: argparse.Namespace, bundle: Bundle) -> Iterator[Server]:
+def observed_engram(arguments: argparse.Namespace, bundle: Bundle, **settings: object) -> Iterator[Server]:
     """Run our server with a session that counts what really runs; ``observed`` asks for the counts."""
     port = free_port()
     environment = {
         "ENGRAM_PORT": str(port),
         "ENGRAM_MODELS": bundle.manifest.name,
         "ENGRAM_MODEL_REPOSITORY": str(arguments.model_repository),
+        **{variable(name): str(value) for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "benchmarks.observed_server"]
     with running(command, port, arguments.server_core, environment=environment) as server:

@@ -18,8 +18,8 @@ FULL_BATCHES = 2
 """However slow a model is, this many full batches may wait for each executor, so that none runs dry."""
 
 MARGIN = 1.25
-"""How much longer than estimated an answer may take. Under overload the queue grows until the last request can
-just meet its deadline: without a margin most would miss it by a little, and their runs be wasted."""
+"""How much longer than estimated an answer may take. Under overload the queue grows until the last request
+can just meet its deadline: without a margin most would miss it by a little, and their runs be wasted."""
 
 
 class Admission:

@@ -1,10 +1,14 @@
 from dataclasses import dataclass
 from math import prod
+from random import Random
+from statistics import fmean
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.runtime.batching import FREE_PADDING, LOOK_AHEAD, MAX_WASTE, ServiceRate, choose
+from server.runtime.options import RuntimeOptions
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,22 @@ def test_the_rate_follows_what_is_observed():
     for _ in range(50):
         rate.observe(1000, 5.0)
     assert abs(rate.seconds_for(4000) - 20.0) < 0.2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sixty_four_who_always_ask_fill_batches_of_mixed_lengths(seed):
+    """Stories of 5 to 70 facts, each asked anew while the batch after its own runs."""
+    random, options = Random(seed), RuntimeOptions()
+
+    def story():
+        return Waiting(random.random(), (random.randint(5, 70), random.randint(5, 7)))
+
+    queue, running, fills, cells, real = [story() for _ in range(64)], [], [], 0, 0
+    for _ in range(400):
+        batch = choose(queue, options.max_batch_size, options.max_batch_cost)
+        queue = [one for one in queue if one not in batch] + [story() for _ in running]
+        running = batch
+        fills.append(padded(batch) / options.max_batch_cost)
+        cells, real = cells + padded(batch), real + sum(one.cells for one in batch)
+    assert fmean(fills) >= 0.8
+    assert cells / real - 1 <= 0.15
