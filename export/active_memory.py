@@ -5,6 +5,7 @@ Legend: B batch, C cells, V symbols.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from onnxscript import FLOAT, graph, script
@@ -24,7 +25,7 @@ Vector = FLOAT["rows"]
 
 
 @script(default_opset=op)
-def scan_steps(
+def scan_steps(  # noqa: PLR0917 - an ONNX function takes its inputs by position
     state: State, inside: Inside, w_gates: Matrix, b_gates: Vector, w_candidate: Matrix, b_candidate: Vector
 ) -> tuple[State, Activity]:
     """Write ``models.diagonal_neural_gpu.run_steps`` as a Scan over the numbers of the steps."""
@@ -77,6 +78,11 @@ def scan_steps(
 
     last, activities = op.Scan(state, numbers, body=step, num_scan_inputs=1)
     return last, activities
+
+
+def steps_node(state: Any, inside: Any, weights: Sequence[Any]) -> Any:
+    """Translate ``engram::diagonal_neural_gpu``."""
+    return scan_steps(state, inside, *weights)
 
 
 class ComputingGraph(nn.Module):

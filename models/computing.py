@@ -205,7 +205,7 @@ class ComputingLearning:
         return Plan(recipe, asdict(learning), asdict(data), (GENERATED,), (), (summary,))
 
     def measure(self, checkpoints: Mapping[str, Checkpoint], choice: DataChoice) -> ResultTable:
-        """Measure whole results that are wrong, in percent, by eager torch: in length and ten times longer."""
+        """Measure wrong results in percent by eager torch, at the trained length and ten times longer."""
         rows: list[dict[str, Cell]] = []
         for name, checkpoint in checkpoints.items():
             rows += _measured(name, checkpoint)

@@ -46,7 +46,7 @@ class DiagonalNeuralGPUConfig:
 
 
 class Computed(NamedTuple):
-    """What a computation leaves: ``logits_BCV``, ``activity_BSC`` (0..1) and the mean excess of gate logits."""
+    """What is left in the end: ``logits_BCV``, ``activity_BSC`` (0..1) and the mean excess of gate logits."""
 
     logits_BCV: Tensor
     activity_BSC: Tensor
@@ -74,28 +74,20 @@ def diagonally_shifted(state_BCM: Tensor) -> Tensor:
     return torch.cat([state_BCM[:, :, : maps - 2 * third], right_BCM, left_BCM], dim=-1)
 
 
-def run_steps(
-    state_BCM: Tensor,
-    inside_BC1: Tensor,
-    w_gates: Tensor,
-    b_gates: Tensor,
-    w_candidate: Tensor,
-    b_candidate: Tensor,
-) -> tuple[Tensor, Tensor]:
+def run_steps(state_BCM: Tensor, inside_BC1: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Take as many steps as each request has cells; then its memory is frozen.
 
     Args:
         state_BCM: the first memory.
         inside_BC1: 1 for cells of the request, 0 for padding, of the memory's type.
-        w_gates: weights of reset and update gate, ``[2M, 3M]``.
-        b_gates: their biases, ``[2M]``.
-        w_candidate: weights of the candidate, ``[M, 3M]``.
-        b_candidate: its biases, ``[M]``.
+        weights: those of reset and update gate, ``[2M, 3M]``, their biases, ``[2M]``, and weights ``[M, 3M]``
+            and biases ``[M]`` of the candidate.
 
     Returns:
         The last memory, and how much each cell was rewritten in each step, ``[S, B, C]`` in 0..1: one minus
         the mean update gate; 0 in padding and once frozen.
     """
+    w_gates, b_gates, w_candidate, b_candidate = weights
     lengths_B11 = inside_BC1.sum(dim=1, keepdim=True)
     maps = state_BCM.shape[-1]
     activities: list[Tensor] = []
@@ -112,25 +104,13 @@ def run_steps(
 
 @torch.library.custom_op("engram::diagonal_neural_gpu", mutates_args=())
 def steps_op(  # noqa: D103 - documented on run_steps()
-    state_BCM: Tensor,
-    inside_BC1: Tensor,
-    w_gates: Tensor,
-    b_gates: Tensor,
-    w_candidate: Tensor,
-    b_candidate: Tensor,
+    state_BCM: Tensor, inside_BC1: Tensor, weights: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    return run_steps(state_BCM, inside_BC1, w_gates, b_gates, w_candidate, b_candidate)
+    return run_steps(state_BCM, inside_BC1, weights)
 
 
 @steps_op.register_fake
-def _(
-    state_BCM: Tensor,
-    inside_BC1: Tensor,
-    w_gates: Tensor,
-    b_gates: Tensor,
-    w_candidate: Tensor,
-    b_candidate: Tensor,
-) -> tuple[Tensor, Tensor]:
+def _(state_BCM: Tensor, inside_BC1: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
     batch, cells, _ = state_BCM.shape
     return torch.empty_like(state_BCM), state_BCM.new_empty(cells, batch, cells)
 
@@ -144,12 +124,13 @@ def _scripted() -> Callable[..., tuple[Tensor, Tensor]]:
     return scripted
 
 
-def steps(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+def steps(state_BCM: Tensor, inside_BC1: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Call ``run_steps`` in the form that fits: eager, exported as one operator, or traced as a loop."""
     if torch.compiler.is_exporting():
-        exported: tuple[Tensor, Tensor] = steps_op(*tensors)
+        exported: tuple[Tensor, Tensor] = steps_op(state_BCM, inside_BC1, weights)
         return exported
-    return _scripted()(*tensors) if torch.jit.is_tracing() else run_steps(*tensors)
+    loop = _scripted() if torch.jit.is_tracing() else run_steps
+    return loop(state_BCM, inside_BC1, weights)
 
 
 class DiagonalCGRU(nn.Module):
@@ -173,7 +154,8 @@ class DiagonalCGRU(nn.Module):
     def forward(self, state_BCM: Tensor, inside_BC1: Tensor) -> tuple[Tensor, Tensor]:
         """Return the last memory and the activity ``[S, B, C]``, as ``run_steps`` does."""
         gates, candidate = self.gates, self.candidate
-        return steps(state_BCM, inside_BC1, gates.weight, gates.bias, candidate.weight, candidate.bias)
+        weights = [gates.weight, gates.bias, candidate.weight, candidate.bias]
+        return steps(state_BCM, inside_BC1, weights)
 
     def train_step(self, state_BCM: Tensor, inside_BC1: Tensor, dropped: float) -> tuple[Tensor, Tensor]:
         """Take one step with dropout on the candidate; every request of the batch has the same length.

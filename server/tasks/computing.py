@@ -27,7 +27,7 @@ Base = Literal[2, 10]
 OPERANDS: Mapping[str, int] = {"add": 2, "multiply": 2, "sort": 1, "reverse": 1, "duplicate": 1}
 """How many operands an operation takes."""
 
-SIGNS: Mapping[str, str] = {"add": "+", "multiply": "×"}
+SIGNS: Mapping[str, str] = {"add": "+", "multiply": "*"}
 EMPTY = "·"
 """The label of a cell that holds nothing yet."""
 
@@ -56,7 +56,7 @@ class ComputeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ComputeAnswer(msgspec.Struct, frozen=True):
     """The result, and how the memory changed on the way.
 
-    ``score`` is the probability the model gives to all digits of the result, ``steps`` how many steps it took.
+    ``score`` is the probability that the model gives to all digits together, ``steps`` how many it took.
     """
 
     result: str
