@@ -25,13 +25,16 @@ from server.runtime.executor import failure_of
 from server.runtime.options import RuntimeOptions
 from server.runtime.stepwise.rows import Block, Places, gather, join_rows
 from server.runtime.stepwise.stages import StageSessions
-from server.runtime.stepwise.wiring import Newcomer, Sizes, Wiring, axis_sizes, joint, named_axes
+from server.runtime.stepwise.wiring import Newcomer, Sizes, Wiring, axis_sizes, joint
 from server.tasks import Prepared, Search, StepwiseTask
 
 logger = logging.getLogger(__name__)
 
 ROW_CELLS = 64
 """Cells that a row counts for beside its own: what a step costs whatever the sizes."""
+
+ALONE: Places = np.zeros(1, dtype=np.intp)
+"""The places of a single row."""
 
 Events = Sequence[msgspec.Struct]
 T = TypeVar("T")
@@ -47,6 +50,7 @@ class Walk:
     prepared: Prepared
     search: Search
     sizes: Sizes
+    cells: int
     block: Block
     start: int = 0
     rows: int = 1
@@ -55,13 +59,14 @@ class Walk:
 
 @dataclass(slots=True, eq=False)
 class _Step:
-    """What a walk wants of the next step."""
+    """What a walk wants of the next step; ``in_order`` says that its rows go on as they are."""
 
     walk: Walk
     inputs: Mapping[str, Array]
     parents: Places
     sizes: Sizes
     cells: int
+    in_order: bool
 
 
 class Walker:
@@ -82,7 +87,6 @@ class Walker:
     ) -> None:
         self._sessions = sessions
         self._wiring = wiring
-        self._inputs_needed = {spec.name for spec in wiring.step.inputs}
         self._task = task
         self._bundle = bundle
         self._options = options
@@ -170,35 +174,41 @@ class Walker:
             if array is not None:
                 arrays[spec.name] = np.ascontiguousarray(array[None], dtype=DTYPES[spec.datatype])
                 sizes.update(axis_sizes(spec, array.shape))
-        return Walk(prepared, self._task.begin(encoded, prepared, self._bundle), sizes, Block(arrays, 1))
+        search = self._task.begin(encoded, prepared, self._bundle)
+        return Walk(prepared, search, sizes, self._wiring.cells(sizes), Block(arrays, 1))
 
     def _feed(self, walk: Walk) -> _Step:
         inputs, parents = walk.search.feed()
-        missing = self._inputs_needed - inputs.keys() - walk.block.arrays.keys()
-        if missing:
-            raise RunError(f"a search does not feed {', '.join(sorted(missing))}")
-        sizes = dict(walk.sizes)
-        for spec in self._wiring.step.inputs:
-            if spec.name in inputs and named_axes(spec):
-                sizes.update(axis_sizes(spec, inputs[spec.name].shape[1:]))
+        if len(inputs) + len(walk.block.arrays) != len(self._wiring.step.inputs):
+            raise RunError(f"a search feeds {sorted(inputs)} beside {sorted(walk.block.arrays)}")
+        sizes, cells = walk.sizes, walk.cells
+        fed: dict[str, int] = {}
+        for spec in self._wiring.sized:
+            if spec.name in inputs:
+                fed |= axis_sizes(spec, inputs[spec.name].shape[1:])
+        if fed:
+            sizes = {**sizes, **fed}
+            cells = self._wiring.cells(sizes)
+        if len(parents) == 1 and parents[0] == 0:
+            return _Step(walk, inputs, ALONE, sizes, cells, walk.rows == 1)
         places = np.asarray(parents, dtype=np.intp)
         if places.min() < 0 or places.max() >= walk.rows:
             raise RunError(f"a search continues rows {list(parents)} of {walk.rows}")
-        return _Step(walk, inputs, places, sizes, self._wiring.cells(sizes))
+        return _Step(walk, inputs, places, sizes, cells, list(parents) == list(range(walk.rows)))
 
     def _groups(self, steps: Sequence[_Step]) -> Iterator[list[_Step]]:
         """Part steps into those that run together: the padding must be worth the run that it saves."""
         group: list[_Step] = []
-        sizes: dict[str, int] = {}
+        sizes: Sizes = {}
         rows = real = 0
         for each in sorted(steps, key=lambda step: step.cells):
-            with_it = joint((sizes, each.sizes))
+            with_it = sizes if each.sizes == sizes else joint((sizes, each.sizes))
             count = len(each.parents)
             own = count * (ROW_CELLS + each.cells)
-            padded = (rows + count) * (ROW_CELLS + self._wiring.cells(with_it))
+            padded = (rows + count) * (ROW_CELLS + self._wiring.cells(with_it)) if with_it is not sizes else 0
             if group and padded > MAX_WASTE * (real + own) + FREE_PADDING:
                 yield group
-                group, with_it, rows, real = [], dict(each.sizes), 0, 0
+                group, with_it, rows, real = [], each.sizes, 0, 0
             group.append(each)
             sizes, rows, real = with_it, rows + count, real + own
         if group:
@@ -250,7 +260,7 @@ class Walker:
         """Join what the searches feed and what their rows carry, left as it is where nothing moved."""
         carried = group[0].walk.block.arrays
         stayed = _stayed(group)
-        in_order = stayed and all(np.array_equal(each.parents, np.arange(each.walk.rows)) for each in group)
+        in_order = stayed and all(each.in_order for each in group)
         sources = None if in_order else _sources(group)
         inputs: dict[str, Array] = {}
         for spec in self._wiring.step.inputs:
@@ -267,15 +277,13 @@ class Walker:
 
     def _cut(self, outputs: Mapping[str, Array], start: int, step: _Step, sizes: Sizes) -> dict[str, Array]:
         """Return the rows of one walk, without padding, of the outputs that it wants."""
-        wanted, end = step.walk.prepared.outputs, start + len(step.parents)
+        end, padded = start + len(step.parents), step.sizes != sizes
         own: dict[str, Array] = {}
-        for spec in self._wiring.step.outputs:
-            if spec.name in wanted and spec.name in outputs:
-                rows = outputs[spec.name][start:end]
-                if step.sizes != sizes:
-                    axes = (slice(step.sizes[dim] if isinstance(dim, str) else None) for dim in spec.dims[1:])
-                    rows = rows[(slice(None), *axes)]
-                own[spec.name] = rows
+        for name in step.walk.prepared.outputs:
+            if name in outputs:
+                rows = own[name] = outputs[name][start:end]
+                if padded and (axes := self._wiring.cuts.get(name)):
+                    own[name] = rows[(slice(None), *(slice(step.sizes.get(axis)) for axis in axes))]
         return own
 
 

@@ -33,13 +33,19 @@ class Newcomer:
 
 @dataclass(frozen=True)
 class Wiring:
-    """The stages of one model. ``states`` are step inputs with a ``next_``, ``made`` those of the encoder."""
+    """The stages of one model. ``states`` are step inputs with a ``next_``, ``made`` those of the encoder.
+
+    ``sized`` are step inputs with named axes, and ``axes`` those axes; ``cuts`` are step outputs with named
+    axes, with the name of each, empty for a fixed one.
+    """
 
     encoder: Stage | None
     step: Stage
     states: frozenset[str]
     made: frozenset[str]
+    sized: tuple[TensorSpec, ...]
     axes: tuple[tuple[str, ...], ...]
+    cuts: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, manifest: Manifest) -> Wiring:
@@ -54,7 +60,13 @@ class Wiring:
             frozenset(spec.name for spec in encoder.outputs if spec.name in inputs)
             if encoder
             else frozenset(),
+            tuple(spec for spec in step.inputs if named_axes(spec)),
             tuple({named_axes(spec): None for spec in step.inputs}),
+            {
+                spec.name: tuple(dim if isinstance(dim, str) else "" for dim in spec.dims[1:])
+                for spec in step.outputs
+                if named_axes(spec)
+            },
         )
 
     def cells(self, sizes: Sizes) -> int:

@@ -235,7 +235,7 @@ def test_a_search_must_feed_what_the_step_takes_and_continue_rows_that_exist():
         def feed(self):
             return {"digits": np.array([[1]])}, [1]
 
-    for search, message in ((Forgetful, "does not feed digits"), (Lost, r"continues rows \[1\] of 1")):
+    for search, message in ((Forgetful, r"feeds \[\] beside"), (Lost, r"continues rows \[1\] of 1")):
         walk = begun()
         walk.search = search(SHORT)
         [error] = Run().walker.step([walk])
