@@ -38,7 +38,9 @@ S = TypeVar("S", bound=Sized)
 
 
 def choose(waiting: Iterable[S], max_size: int, max_cost: int) -> list[S]:
-    """Choose the next batch: the oldest request, and with it those of nearest size that fit.
+    """Choose the next batch: the oldest request, and with it those of nearest shape that fit.
+
+    The nearest are those with which the oldest alone would need the least padding.
 
     Args:
         waiting: requests, the oldest first; at least one.
@@ -47,8 +49,9 @@ def choose(waiting: Iterable[S], max_size: int, max_cost: int) -> list[S]:
     """
     oldest, *others = islice(waiting, LOOK_AHEAD)
     batch, shape, row, real = [oldest], oldest.shape, oldest.cells, oldest.cells
-    for candidate in sorted(others, key=lambda request: abs(request.cells - oldest.cells)):
-        if len(batch) == max_size:
+    own = oldest.shape
+    for candidate in sorted(others, key=lambda each: 2 * prod(map(max, own, each.shape)) - each.cells):
+        if len(batch) == max_size or (len(batch) + 1) * row > max_cost:
             break
         joint, joint_row = shape, row
         if candidate.shape != shape:
