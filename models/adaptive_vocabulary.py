@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, linear
 
 FAR_BELOW = -1e9
 """Added to the logit of padding, which is no word: finite, so that no row can become NaN."""
@@ -24,7 +24,7 @@ FAR_BELOW = -1e9
 class AdaptiveVocabulary(nn.Module):
     """Vectors of all words, and the distribution over them given a state. Word 0 is padding."""
 
-    padding_H: Tensor
+    padding_C: Tensor
 
     def __init__(self, vocabulary: int, hidden: int, cutoffs: Sequence[int] = (), shrink: int = 3) -> None:
         super().__init__()
@@ -38,9 +38,9 @@ class AdaptiveVocabulary(nn.Module):
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(size)) for size in sizes)
         self.cluster_table = nn.Parameter(torch.empty(len(widths) - 1, hidden))
         self.cluster_bias = nn.Parameter(torch.zeros(len(widths) - 1))
-        excluded = torch.zeros(sizes[0] + len(widths) - 1)
-        excluded[0] = FAR_BELOW
-        self.register_buffer("padding_H", excluded, persistent=False)
+        padding_C = torch.zeros(sizes[0])
+        padding_C[0] = FAR_BELOW
+        self.register_buffer("padding_C", padding_C, persistent=False)
         for table in (*self.tables, self.cluster_table):
             nn.init.normal_(table, std=hidden**-0.5)
         for projection in self.projections:
@@ -78,9 +78,9 @@ class AdaptiveVocabulary(nn.Module):
         """
         head_NC = self._head(states_NH)
         first = self.edges[1]
-        cluster_N = sum((words_N >= low).long() for low, _ in list(self._clusters())[1:]) + 0 * words_N
+        cluster_N = torch.bucketize(words_N, words_N.new_tensor(self.edges[1:-1]), right=True)
         column_N = torch.where(cluster_N == 0, words_N, first + cluster_N - 1)
-        log_p_N = head_NC.gather(1, column_N.unsqueeze(1)).squeeze(1)
+        log_p_N: Tensor = head_NC.gather(1, column_N.unsqueeze(1)).squeeze(1)
         for place, (low, _) in list(enumerate(self._clusters()))[1:]:
             own_M = (cluster_N == place).nonzero().squeeze(1)
             tail_MC = self._tail(states_NH[own_M], place)
@@ -90,11 +90,11 @@ class AdaptiveVocabulary(nn.Module):
 
     def _head(self, states_NH: Tensor) -> Tensor:
         """Return log-probabilities of the first cluster's words, then of the further clusters."""
-        table_CH = torch.cat([self.tables[0], self.cluster_table])
-        bias_C = torch.cat([self.biases[0], self.cluster_bias]) + self.padding_H
-        return ((states_NH @ table_CH.T).float() + bias_C).log_softmax(dim=-1)
+        words_NC = linear(states_NH, self.tables[0]).float() + (self.biases[0] + self.padding_C)
+        clusters_NC = linear(states_NH, self.cluster_table).float() + self.cluster_bias
+        return torch.cat([words_NC, clusters_NC], dim=-1).log_softmax(dim=-1)
 
     def _tail(self, states_NH: Tensor, place: int) -> Tensor:
         """Return log-probabilities of the words within one further cluster, ``[N, C]``."""
         narrow_ND = states_NH @ self.projections[place - 1].T
-        return ((narrow_ND @ self.tables[place].T).float() + self.biases[place]).log_softmax(dim=-1)
+        return (linear(narrow_ND, self.tables[place]).float() + self.biases[place]).log_softmax(dim=-1)

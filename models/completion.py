@@ -56,8 +56,8 @@ class CompletionOptions:
     ``pointer_loss`` weighs the pointer's own loss, -log(g + attention on the word), against the mixture's.
     ``precision`` ``bfloat16`` computes products and recurrences in that type while training, with float32
     weights and softmaxes.
-    ``serve_max_words`` is the limit a bundle of this network will state: words of a text and of its
-    completion together.
+    ``serve_max_text_words`` and ``serve_max_words`` are the limits a bundle of this network will state: words
+    of a text and of its completion together, and words that a step takes at once.
     """
 
     streams: int = 32
@@ -65,11 +65,13 @@ class CompletionOptions:
     history: int = 0
     pointer_loss: float = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
-    serve_max_words: int = 1024
+    serve_max_text_words: int = 1024
+    serve_max_words: int = 32
 
     def __post_init__(self) -> None:
         """Refuse sizes that nothing can be read with."""
-        for name, least in {"streams": 1, "chunk": 1, "history": 0, "serve_max_words": 1}.items():
+        least_of = {"streams": 1, "chunk": 1, "history": 0, "serve_max_text_words": 2, "serve_max_words": 1}
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
@@ -188,7 +190,11 @@ class CompletionRecipe:
             weights=network.state_dict(),
             words=self.words,
             answers=[],
-            limits={"max_words": self.options.serve_max_words, "window": self.config.window},
+            limits={
+                "max_text_words": self.options.serve_max_text_words,
+                "max_words": self.options.serve_max_words,
+                "window": self.config.window,
+            },
             training=training,
             metrics=metrics,
             tokenizer=self.tokenizer.to_str(),

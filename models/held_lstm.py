@@ -10,6 +10,8 @@ Legend: B batch, S steps, D inputs, H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
@@ -19,50 +21,45 @@ from models.recurrent import HOLD
 
 @torch.library.custom_op("engram::lstm", mutates_args=())
 def lstm_op(  # noqa: D103 - documented on lstm()
-    x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+    x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    states_SBH, last_c_BH = _fused_lstm(x_SBD, h_BH, c_BH, w_ih, w_hh, b_ih, b_hh)
+    states_SBH, last_c_BH = _fused_lstm(x_SBD, h_BH, c_BH, weights)
     return states_SBH.clone(), last_c_BH.clone()
 
 
 @lstm_op.register_fake
-def _(
-    x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-) -> tuple[Tensor, Tensor]:
-    return x_SBD.new_empty(x_SBD.shape[0], x_SBD.shape[1], w_hh.shape[1]), c_BH.new_empty(c_BH.shape)
+def _(x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    return x_SBD.new_empty(x_SBD.shape[0], x_SBD.shape[1], weights[1].shape[1]), c_BH.new_empty(c_BH.shape)
 
 
 def _fused_lstm(
-    x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+    x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     start = [h_BH.unsqueeze(0).contiguous(), c_BH.unsqueeze(0).contiguous()]
-    weights = [w_ih, w_hh, b_ih, b_hh]
     learns = torch.is_grad_enabled()
-    states_SBH, _, last_c_1BH = torch._VF.lstm(x_SBD, start, weights, True, 1, 0.0, learns, False, False)
+    states_SBH, _, last_c_1BH = torch._VF.lstm(
+        x_SBD, start, list(weights), True, 1, 0.0, learns, False, False
+    )
     return states_SBH, last_c_1BH.squeeze(0)
 
 
-def lstm(
-    x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Run one LSTM layer from a state; weights in torch's order (input, forget, new, output).
+def lstm(x_SBD: Tensor, h_BH: Tensor, c_BH: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Run one LSTM layer from a state.
 
     Args:
         x_SBD: float inputs, steps first.
         h_BH: the output before the first step.
         c_BH: the cell before the first step.
-        w_ih: input weights ``[4H, D]``.
-        w_hh: recurrent weights ``[4H, H]``.
-        b_ih: input biases ``[4H]``.
-        b_hh: recurrent biases ``[4H]``.
+        weights: input weights ``[4H, D]``, recurrent weights ``[4H, H]``, input and recurrent biases
+            ``[4H]``; gates in torch's order (input, forget, new, output).
 
     Returns:
         The outputs of every step, ``[S, B, H]``, and the cell after the last one, ``[B, H]``.
     """
     if torch.compiler.is_exporting():
-        states_SBH, last_c_BH = lstm_op(x_SBD, h_BH, c_BH, w_ih, w_hh, b_ih, b_hh)
+        states_SBH, last_c_BH = lstm_op(x_SBD, h_BH, c_BH, list(weights))
         return states_SBH, last_c_BH
-    return _fused_lstm(x_SBD, h_BH, c_BH, w_ih, w_hh, b_ih, b_hh)
+    return _fused_lstm(x_SBD, h_BH, c_BH, weights)
 
 
 class HeldLSTM(nn.Module):
@@ -100,14 +97,17 @@ class HeldLSTM(nn.Module):
             padded_BS: 1.0 on padding, 0.0 on real steps; without it every step is real. The outputs of
                 padded steps mean nothing.
         """
-        w_ih, w_hh = self.w_ih, dropout(self.w_hh, self.weight_drop, self.training)
+        w_ih: Tensor = self.w_ih
+        w_hh = dropout(self.w_hh, self.weight_drop, self.training)
         if padded_BS is not None:
             w_ih = torch.cat([w_ih, self.hold_column.to(w_ih.dtype)], dim=1)
             x_BSD = torch.cat([x_BSD, HOLD * padded_BS.unsqueeze(-1)], dim=-1)
-        given = (x_BSD.transpose(0, 1), h_BH, c_BH, w_ih, w_hh, self.b_ih, self.b_hh)
+        x_SBD = x_BSD.transpose(0, 1)
+        weights = (w_ih, w_hh, self.b_ih, self.b_hh)
         if torch.is_autocast_enabled(x_BSD.device.type):  # autocast itself leaves recurrences as they are
             kind = torch.get_autocast_dtype(x_BSD.device.type)
-            states_SBH, last_c_BH = lstm(*(tensor.to(kind) for tensor in given))
+            short = [weight.to(kind) for weight in weights]
+            states_SBH, last_c_BH = lstm(x_SBD.to(kind), h_BH.to(kind), c_BH.to(kind), short)
             return states_SBH.transpose(0, 1).float(), last_c_BH.float()
-        states_SBH, last_c_BH = lstm(*given)
+        states_SBH, last_c_BH = lstm(x_SBD, h_BH, c_BH, weights)
         return states_SBH.transpose(0, 1), last_c_BH

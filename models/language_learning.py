@@ -60,15 +60,17 @@ class LanguageLearning:
             counts |= {bucket.label: bucket.words for bucket in buckets}
         names = {name: "perplexity" if len(columns) == 1 else f"perplexity {name}" for name in columns}
         rows = [
-            {"words": label, "predicted": count, **{names[name]: columns[name].get(label) for name in columns}}
+            {
+                "words": label,
+                "predicted": count,
+                **{names[name]: columns[name].get(label) for name in columns},
+            }
             for label, count in counts.items()
         ]
         return ResultTable(f"{source} {split}", rows)
 
 
-def held_out(
-    training: Mapping[str, Any], choice: DataChoice
-) -> tuple[str, Literal["valid", "test"]]:
+def held_out(training: Mapping[str, Any], choice: DataChoice) -> tuple[str, Literal["valid", "test"]]:
     """Return the text that a network with this provenance was not trained on: its source and part.
 
     Raises:

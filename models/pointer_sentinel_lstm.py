@@ -15,6 +15,7 @@ Legend: B batch, T words of a chunk, L window, C = L + T, N layers, H hidden, V 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -60,7 +61,7 @@ class PointerSentinelConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
         edges = (1, *self.cutoffs, self.vocabulary)
-        if any(low >= high for low, high in zip(edges, edges[1:], strict=False)) and self.cutoffs:
+        if any(low >= high for low, high in pairwise(edges)) and self.cutoffs:
             raise ValueError(
                 f"cutoffs must rise and lie between 1 and the vocabulary's {self.vocabulary} words, "
                 f"got {list(self.cutoffs)}"
@@ -90,7 +91,7 @@ class PointerSentinelOutput(NamedTuple):
     states_BTH: Tensor
     """The top layer's outputs, for the softmax."""
     attention_BTL1: Tensor
-    """Log-probabilities over the window that ends at each word, and the sentinel last; its row sums to one."""
+    """Log-probabilities over the window that ends at each word, and the sentinel, which is last."""
     words_BTL: Tensor
     """The words of each of these windows; 0 where there is none."""
     state: State
@@ -129,9 +130,7 @@ class PointerSentinelLSTM(nn.Module):
     def __init__(self, config: PointerSentinelConfig) -> None:
         super().__init__()
         self.config = config
-        self.vocabulary = AdaptiveVocabulary(
-            config.vocabulary, config.hidden, config.cutoffs, config.shrink
-        )
+        self.vocabulary = AdaptiveVocabulary(config.vocabulary, config.hidden, config.cutoffs, config.shrink)
         self.layers = nn.ModuleList(
             HeldLSTM(config.hidden, config.hidden, config.weight_drop) for _ in range(config.layers)
         )
@@ -211,7 +210,7 @@ class PointerSentinelLSTM(nn.Module):
 
 
 def pointed_at(output: PointerSentinelOutput, words_BT: Tensor) -> Tensor:
-    """Return the log of the attention that lies on the given words, ``[B, T]``; far below zero without any."""
+    """Return the log of the attention on the given words, ``[B, T]``; far below zero without any."""
     same_BTL = (output.words_BTL == words_BT.unsqueeze(-1)).to(torch.float32)
     return torch.logsumexp(output.attention_BTL1[..., :-1] + FAR_BELOW * (1 - same_BTL), dim=-1)
 

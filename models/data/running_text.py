@@ -21,12 +21,14 @@ END_OF_LINE = "<eos>"
 CORPUS_UNKNOWN = "<unk>"
 """How the published corpora write a word that is too rare: not a word of its own here."""
 
-ABBREVIATIONS = (
-    "Mr Mrs Ms Dr Jr Sr St Mt Ft No Nos Vol vol Op op Rev Hon Prof Gen Maj Col Lt Capt Cpt Sgt Cpl Adm Cmdr "
-    "Gov Sen Rep Pres Inc Ltd Co Corp Bros vs etc ca cf ed eds pp al approx Jan Feb Mar Apr Aug Sept Sep Oct "
-    "Nov Dec Ph Pvt Brig Messrs Msgr Ave Blvd Rd Pt Pts Gens Drs Sens Reps Esq Det Insp Supt Nr var ssp lit Ch "
-    "Calif Mass Ky Fla Mich Ariz Ill Tenn Md Conn Ind Pa Nev Colo Ala Wash Ga Va"
-).split()
+SINGLE_QUOTES = "\u2018\u2019"
+
+ABBREVIATIONS = """
+    Mr Mrs Ms Dr Jr Sr St Mt Ft No Nos Vol vol Op op Rev Hon Prof Gen Maj Col Lt Capt Cpt Sgt Cpl Adm Cmdr Gov
+    Sen Rep Pres Inc Ltd Co Corp Bros vs etc ca cf ed eds pp al approx Jan Feb Mar Apr Aug Sept Sep Oct Nov
+    Dec Ph Pvt Brig Messrs Msgr Ave Blvd Rd Pt Pts Gens Drs Sens Reps Esq Det Insp Supt Nr var ssp lit Ch
+    Calif Mass Ky Fla Mich Ariz Ill Tenn Md Conn Ind Pa Nev Colo Ala Wash Ga Va
+""".split()  # noqa: SIM905 - a list of words reads best as one
 """Words that keep their full stop in the middle of a sentence, beside initials (``J.``, ``U.S.``)."""
 
 
@@ -53,7 +55,7 @@ def cut(text: str, style: Style) -> list[str]:
 
 
 def by_frequency(words: Iterable[str], at_least: int = 1) -> list[str]:
-    """Return the words seen ``at_least`` so often: the end of a line, then the others, most frequent first."""
+    """Return the words seen ``at_least`` so often: the end of a line, then the most frequent ones first."""
     counts = Counter(words)
     for apart in (END_OF_LINE, CORPUS_UNKNOWN):
         counts.pop(apart, None)
@@ -64,7 +66,7 @@ def by_frequency(words: Iterable[str], at_least: int = 1) -> list[str]:
 def _wikitext() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
     """Cut as in WikiText: Moses tokenisation, and ``@-@``, ``@,@``, ``@.@`` for signs inside a word."""
     ends_sentence = rf"(?<=[^\s.@]){_not_after(ABBREVIATIONS)}\.(?=\s|$|[\"')\]])(?!\s+\p{{Ll}})"
-    signs = r"[^\p{L}\p{N}\p{M}\s.'`,\-<>@]|(?<!@),(?!@)|\.{2,}"
+    signs = r"[^\p{L}\p{N}\p{M}\s.'`,\-<>@]|(?<!@),(?!@)(?!(?<=\p{N},)\p{N})|\.{2,}"
     cutting = f"{ends_sentence}|{signs}|(?<=[\\p{{L}}\\p{{N}}])'(?![\\p{{L}}\\p{{N}}])"
     return (
         normalizers.Sequence(
@@ -72,8 +74,8 @@ def _wikitext() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
                 normalizers.NFC(),
                 normalizers.Replace("\n", f" {END_OF_LINE} "),
                 normalizers.Replace(Regex(r"(?<=\S)[“”]|[“”](?=\S)"), '"'),
-                normalizers.Replace(Regex(r"(?<=\S)[‘’]|[‘’](?=\S)"), "'"),
-                normalizers.Replace(Regex(r"(?<=\p{N}),(?=\p{N})"), " @,@ "),
+                normalizers.Replace(Regex(rf"(?<=\S)[{SINGLE_QUOTES}]|[{SINGLE_QUOTES}](?=\S)"), "'"),
+                normalizers.Replace(Regex(r"(?<=\p{N}),(?=\p{N}++(?!\p{L}))"), " @,@ "),
                 normalizers.Replace(Regex(r"(?<=\p{N})\.(?=\p{N})"), " @.@ "),
                 normalizers.Replace(Regex(r"(?<=[\p{L}\p{N}.])-(?=[\p{L}\p{N}])"), " @-@ "),
                 normalizers.Replace(Regex(r"(?<=[\p{L}\p{N}])'(?=\p{L})"), " '"),
@@ -99,7 +101,7 @@ def _ptb() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
                 normalizers.Replace(Regex(r'[;:!?"()\[\]]|,(?!\p{N})'), " "),
                 normalizers.Replace(Regex(r"(?<!\S)(n|\p{N}[\p{N},.]*)(?!\S)"), "N"),
                 normalizers.Replace(Regex(r"(?<=\$)\p{N}[\p{N},.]*(?!\S)"), " N"),
-                normalizers.Replace(Regex("[‘’]"), "'"),
+                normalizers.Replace(Regex(f"[{SINGLE_QUOTES}]"), "'"),
                 normalizers.Replace(Regex(r"(?<=\p{L})n't(?!\p{L})"), " n't"),
                 normalizers.Replace(Regex(r"(?<=\p{L})'(?=(s|re|ve|ll|m|d)(?!\p{L}))"), " '"),
             ]
