@@ -31,7 +31,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class HuggingFaceEndpoint:
     """Answers in the form of the model's task."""
 
