@@ -32,16 +32,19 @@ class ReadingOptions:
     ``rival_weight`` weighs the loss among words of the answer's kind against the paper's loss among all words
     of the document: the first is what a list of candidates asks for, the second what no list asks for.
     ``passages_a_batch`` documents with many questions each, or ``questions_a_batch`` single questions of at
-    most ``tokens_a_batch`` document words in all, padding included. ``questions_an_epoch`` single questions
-    are drawn, half of them over groups by their running training error, so that what clicks late is not
-    starved; 0 takes every question once.
+    most ``tokens_a_batch`` document words in all, padding included. ``max_tokens`` leaves out single
+    questions about longer documents, 0 none. ``questions_an_epoch`` single questions are drawn over groups
+    with weight ``floor`` + running training error, so that what clicks late is not starved; 0 takes every
+    question once.
     """
 
     rival_weight: float = 1.0
     passages_a_batch: int = 12
     questions_a_batch: int = 32
     tokens_a_batch: int = 16_384
+    max_tokens: int = 0
     questions_an_epoch: int = 0
+    floor: float = 0.05
     serve_max_tokens: int = 4_000
     serve_max_question_tokens: int = 256
     serve_max_candidates: int = 2_000
@@ -52,6 +55,10 @@ class Material(Protocol):
 
     def batches(self, rng: np.random.Generator) -> tuple[int, Iterator[PassageBatch]]:
         """Return about how many examples an epoch has, and its batches."""
+        ...
+
+    def learnt(self, group_B: Ints, wrong_B: NDArray[np.bool_]) -> None:
+        """Take note of which documents' first question was answered wrongly."""
         ...
 
 
@@ -68,24 +75,53 @@ class PassageMaterial:
         starts = self.articles.windows(self.cut, rng)
         return len(starts), self.articles.batches(starts, self.cut, self.options.passages_a_batch, rng)
 
+    def learnt(self, group_B: Ints, wrong_B: NDArray[np.bool_]) -> None:
+        """Take no note: what is drawn does not depend on it."""
 
-@dataclass(frozen=True)
+
 class QuestionMaterial:
     """Single questions, each with a document of its own; an example is a question."""
 
-    questions: EncodedQuestions
-    options: ReadingOptions
+    def __init__(self, questions: EncodedQuestions, options: ReadingOptions) -> None:
+        usable = questions.answers > 0
+        if options.max_tokens:
+            usable &= questions.sizes <= options.max_tokens
+        self._questions, self._options = questions, options
+        self._members = [
+            np.flatnonzero(usable & (questions.group_of == number)) for number in range(len(questions.groups))
+        ]
+        self.error = [1.0] * len(questions.groups)
 
     def batches(self, rng: np.random.Generator) -> tuple[int, Iterator[PassageBatch]]:
-        """Take the questions whose answer is in the document, or draw as many as an epoch shall have."""
-        indices: Ints = np.flatnonzero(self.questions.answers)
-        if self.options.questions_an_epoch:
-            count = self.options.questions_an_epoch
-            rounds = [rng.permutation(indices) for _ in range(-(-count // len(indices)))]
-            indices = np.concatenate(rounds)[:count]
-        bounds = (self.options.tokens_a_batch, self.options.questions_a_batch)
-        cuts = self.questions.batches(indices, *bounds, rng)
-        return len(indices), (self.questions.batch(chosen, rng) for chosen in cuts)
+        """Take every question, or draw as many as an epoch shall have."""
+        indices = self._draw(rng)
+        bounds = (self._options.tokens_a_batch, self._options.questions_a_batch)
+        cuts = self._questions.batches(indices, *bounds, rng)
+        return len(indices), (self._questions.batch(chosen, rng) for chosen in cuts)
+
+    def _draw(self, rng: np.random.Generator) -> Ints:
+        if not self._options.questions_an_epoch:
+            return np.concatenate(self._members)
+        weights = np.array(
+            [
+                (self._options.floor + error) * (len(members) > 0)
+                for error, members in zip(self.error, self._members, strict=True)
+            ]
+        )
+        counts = rng.multinomial(self._options.questions_an_epoch, weights / weights.sum())
+        return np.concatenate(
+            [
+                draw_from(members, int(count), rng)
+                for members, count in zip(self._members, counts, strict=True)
+            ]
+        )
+
+    def learnt(self, group_B: Ints, wrong_B: NDArray[np.bool_]) -> None:
+        """Keep a running mean of each group's errors."""
+        for number in np.unique(group_B):
+            of_group = wrong_B[group_B == number]
+            keep = 0.999 ** len(of_group)
+            self.error[number] = keep * self.error[number] + (1 - keep) * float(of_group.mean())
 
 
 @dataclass
@@ -131,12 +167,13 @@ class ReadingRecipe:
         """Return the mean loss of a batch's questions, and its number of documents."""
         assert isinstance(network, AttentionSumReader)
         score_BMT = network.scores(batch.document_BT.to(self.device), batch.question_BMQ.to(self.device))
-        answer_BM1 = batch.answer_BM.to(self.device).unsqueeze(-1)
-        mention_BMT = batch.word_BT.to(self.device).unsqueeze(1) == answer_BM1
-        among_all, among_rivals = losses(score_BMT, mention_BMT, batch.rival_BMT.to(self.device))
-        asked_BM = answer_BM1.squeeze(-1) > 0
-        each_BM = among_all + self.options.rival_weight * among_rivals
-        return each_BM[asked_BM].mean(), len(answer_BM1)
+        mention_BMT = batch.mention_BMT.to(self.device)
+        among_all_BM, among_rivals_BM = losses(score_BMT, mention_BMT, batch.rival_BMT.to(self.device))
+        each_BM = among_all_BM + self.options.rival_weight * among_rivals_BM
+        top_B = score_BMT[:, 0].argmax(dim=-1, keepdim=True).cpu()
+        right_B = batch.word_BT.gather(1, top_B).squeeze(1) == batch.answer_BM[:, 0]
+        self.material.learnt(batch.group_B, ~right_B.numpy())
+        return each_BM[batch.answer_BM.to(self.device) > 0].mean(), len(each_BM)
 
     def evaluate(self, network: nn.Module) -> Evaluation:
         """Measure loss and error, by group, on the validation questions."""
@@ -168,11 +205,19 @@ class ReadingRecipe:
         )
 
     def state(self) -> dict[str, Any]:
-        """Return nothing: an epoch depends on its random numbers alone."""
-        return {}
+        """Return the running error of each group, which decides the next epoch's draw."""
+        return {"error": list(self.material.error)} if isinstance(self.material, QuestionMaterial) else {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take nothing back."""
+        """Take back the running errors."""
+        if isinstance(self.material, QuestionMaterial):
+            self.material.error = list(state["error"])
+
+
+def draw_from(members: Ints, count: int, rng: np.random.Generator) -> Ints:
+    """Take ``count`` of the members, none again before all have been taken."""
+    rounds = [rng.permutation(members) for _ in range(-(-count // max(1, len(members))))]
+    return np.concatenate(rounds)[:count] if rounds else members[:0]
 
 
 def reader_config(family: str, shape: dict[str, Any], vocabulary: Vocabulary) -> AttentionSumReaderConfig:

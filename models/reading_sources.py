@@ -178,7 +178,14 @@ def _babi(selection: ReadingSelection, seed: int) -> Texts:
 
 def as_cloze(example: Example) -> Cloze:
     """Read a story as a document; every word of it is a candidate."""
-    return Cloze("\n".join(example.story), example.question, example.answer, (), f"task {example.task}")
+    return Cloze(
+        "\n".join(example.story),
+        example.question,
+        example.answer,
+        (),
+        f"task {example.task}",
+        example.supports,
+    )
 
 
 def sample_clozes(stories: int, seed: int) -> list[Cloze]:

@@ -53,7 +53,7 @@ class Cloze:
     """A question about a document, answered by a word (or words) of the document.
 
     ``candidates`` may be empty: then every word of the document is one. ``group`` is what the question is
-    reported under.
+    reported under, ``evidence`` the lines of the document (from 0) that prove the answer, where known.
     """
 
     document: str
@@ -61,6 +61,7 @@ class Cloze:
     answer: str
     candidates: tuple[str, ...] = ()
     group: str = "questions"
+    evidence: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked."""

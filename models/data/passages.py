@@ -29,14 +29,17 @@ class PassageBatch:
     """Documents with several questions each; all int64, right-padded with 0.
 
     ``word_BT`` numbers the different words of the documents, known or not, and ``answer_BM`` is one of these
-    numbers, 0 where there is no question. ``rival_BMT`` is true on words of the answer's kind.
+    numbers, 0 where there is no question. ``mention_BMT`` is true on the mentions of the answer to look at,
+    ``rival_BMT`` on words of the answer's kind. ``group_B`` numbers what the questions are reported under.
     """
 
     document_BT: Tensor
     word_BT: Tensor
     question_BMQ: Tensor
     answer_BM: Tensor
+    mention_BMT: Tensor
     rival_BMT: Tensor
+    group_B: Ints
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,10 @@ class Articles:
                 rivals[row, place, : len(one.words)] = one.rivals[one.kinds[place]]
             answers[row, : len(one.answers)] = one.answers
             questions[row, len(one.questions) :, 0] = PLACEHOLDER_ID
-        words = [one.words for one in passages]
-        return PassageBatch(
-            *(torch.from_numpy(a) for a in (padded(documents), padded(words), questions, answers, rivals))
-        )
+        words = padded([one.words for one in passages])
+        mentions = (words[:, None] == answers[..., None]) & (answers[..., None] > 0)
+        arrays = (padded(documents), words, questions, answers, mentions, rivals)
+        return PassageBatch(*map(torch.from_numpy, arrays), np.zeros(len(passages), dtype=np.int64))
 
     def _passage(self, start: int, cut: Windows, rng: np.random.Generator) -> _Passage | None:
         end = int(self.starts[start + cut.context])

@@ -32,6 +32,7 @@ class EncodedQuestions:
         self.documents: list[Ints] = []
         self.asked: list[Ints] = []
         self.numbers: list[Ints] = []
+        self.proofs: list[NDArray[np.bool_]] = []
         answers: list[int] = []
         for one in questions:
             unknown = Slots(vocabulary, slots)
@@ -45,6 +46,9 @@ class EncodedQuestions:
             self.numbers.append(number_candidates(words, numbered))
             number = numbered.get(tuple(vocabulary.split(one.answer)), 0)
             answers.append(number if number in self.numbers[-1] else 0)
+            proof = self.numbers[-1] == number
+            inside = proof & in_lines(one, vocabulary)
+            self.proofs.append(inside if inside.any() else proof)
         self.answers = np.array(answers, dtype=np.int64)
         self.sizes = np.array([len(document) for document in self.documents], dtype=np.int64)
 
@@ -64,12 +68,15 @@ class EncodedQuestions:
         if rng is not None:
             documents, questions = self._relabelled(documents, questions, rng)
         numbers = padded([self.numbers[index] for index in indices])
+        proofs = padded([self.proofs[index].astype(np.int64) for index in indices])
         return PassageBatch(
             torch.from_numpy(documents),
             torch.from_numpy(numbers),
             torch.from_numpy(questions[:, None]),
             torch.from_numpy(self.answers[indices][:, None]),
+            torch.from_numpy(proofs[:, None] > 0),
             torch.from_numpy(numbers[:, None] > 0),
+            self.group_of[indices],
         )
 
     def _relabelled(self, documents: Ints, questions: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -105,6 +112,13 @@ class EncodedQuestions:
                 start = end
         for number in rng.permutation(len(cuts)):
             yield cuts[number]
+
+
+def in_lines(question: Cloze, vocabulary: Vocabulary) -> NDArray[np.bool_]:
+    """Say for each word of the document whether it stands in a line of the evidence."""
+    counts = [len(vocabulary.split(line)) for line in question.document.split("\n")]
+    lines = np.repeat(np.arange(len(counts)), counts)
+    return np.isin(lines, question.evidence)
 
 
 def baselines(questions: Sequence[Cloze], cutter: Vocabulary) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
