@@ -90,3 +90,9 @@ class StepwiseTask(Task, Protocol):
             bundle: the model.
         """
         ...
+
+
+def events_of(task: Task | type[Task]) -> tuple[type[msgspec.Struct], ...]:
+    """Return the types of the events that a task can stream; none where it answers in one run."""
+    events: tuple[type[msgspec.Struct], ...] = getattr(task, "events", ())
+    return events

@@ -37,7 +37,7 @@ class TinyModel:
         self.priority = None
         self.cancelled = 0
 
-    async def answer(self, request, deadline, priority=Priority.INTERACTIVE):
+    async def answer(self, request, deadline, priority=Priority.INTERACTIVE, on_events=None):
         self.time_left = deadline - time.monotonic()
         self.priority = priority
         self.arrivals.release()
