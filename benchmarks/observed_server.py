@@ -70,7 +70,7 @@ def main() -> None:
     options = runtime_options(settings)
     app = create_app(settings, Repository(settings.model_repository, options, settings.models, observed))
     app.router.routes.insert(0, Route("/observed", tally.tell))
-    protocol = bounded_protocol(ConnectionLimits.of(settings))  # as the server has it: it notes departures
+    protocol = bounded_protocol(ConnectionLimits.of(settings), app.hot_path)  # as the server has it
     uvicorn.run(
         app, host=settings.host, port=settings.port, loop="uvloop", http=protocol, log_level="warning"
     )

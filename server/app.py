@@ -20,6 +20,7 @@ from server.api.error_handlers import install_error_handlers
 from server.api.exchange import ExchangeMiddleware
 from server.api.gate import Gate, public_paths
 from server.api.health import health_routes
+from server.api.hot_path import HotEndpoint, HotPath
 from server.api.lifecycle import Lifecycle, Stage
 from server.api.metrics import Metrics, metrics_routes
 from server.api.models import model_routes
@@ -28,7 +29,6 @@ from server.api.open_inference.services import Services
 from server.api.openapi import document
 from server.api.orders import connect
 from server.api.security import Keys
-from server.api.shortcut import Shortcut
 from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
 from server.runtime.fleet import Alone, Fleet
 from server.runtime.options import RuntimeOptions, executors_for
@@ -95,14 +95,8 @@ class EngramApp(FastAPI):
         FastAPI's own layers serve its own kind of route, of which there is none.
         """
         settings = self.settings
-        posts: dict[str, ASGIApp] = {
-            route.path: route.endpoint
-            for route in self.router.routes
-            if isinstance(route, Route) and isinstance(route.endpoint, (TaskEndpoint, BatchEndpoint))
-        }
         app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
-        app = Shortcut(app, posts)
-        app = Gate(app, self.keys, public_paths(settings, self.keys), settings.metrics_port)
+        app = gate = Gate(app, self.keys, public_paths(settings, self.keys), settings.metrics_port)
         if settings.cors_origins:
             app = CORSMiddleware(
                 app,
@@ -111,9 +105,22 @@ class EngramApp(FastAPI):
                 allow_headers=["*"],
                 expose_headers=["Retry-After", "X-Request-Id"],
             )
-        return ExchangeMiddleware(
+        exchanges = ExchangeMiddleware(
             app, self.lifecycle, self.metrics.count, settings.gzip_min_bytes, self.tracer
         )
+        self.hot_path = self._hot_path(exchanges, gate)
+        return exchanges
+
+    def _hot_path(self, exchanges: ExchangeMiddleware, gate: Gate) -> HotPath:
+        """Return the way past these layers for plain requests to the tasks; with CORS nothing is plain."""
+        endpoints: dict[str, HotEndpoint] = {
+            route.path: route.endpoint
+            for route in self.router.routes
+            if isinstance(route, Route) and isinstance(route.endpoint, (TaskEndpoint, BatchEndpoint))
+            if not self.settings.cors_origins
+        }
+        most_bytes = min(self.settings.max_body_bytes, self.settings.max_decompressed_bytes)
+        return HotPath(endpoints, exchanges, gate, self.lifecycle, most_bytes)
 
     @asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:

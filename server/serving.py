@@ -46,7 +46,7 @@ def serve(app: EngramApp, listeners: list[socket.socket], started: Started | Non
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=bounded_protocol(ConnectionLimits.of(settings)),
+        http=bounded_protocol(ConnectionLimits.of(settings), app.hot_path),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -93,14 +93,15 @@ def error_body(error: Exception, request_id: str) -> ErrorBody:
     return ErrorBody(error.code, error.message, dict(error.details), request_id)
 
 
-def encode_error(error: Exception, request_id: str) -> bytes:
-    """Return the envelope as JSON."""
-    return _encode(ErrorEnvelope(error_body(error, request_id)))
+def encode_error(error: Exception, request_id: str, path: str) -> bytes:
+    """Return the envelope as JSON, in the form that clients of the path expect."""
+    told = error_body(error, request_id)
+    return _encode(PlainError(told.message) if PLAIN.match(path) else ErrorEnvelope(told))
 
 
 def error_response(scope: Scope, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
     """Return an error as a response, with the header that helps: ``Retry-After``, say."""
-    told = error_body(error, scope["engram"].request_id)
+    body = encode_error(error, scope["engram"].request_id, scope["path"])
     headers = dict(headers or {})
     match error:
         case errors.Overloaded():
@@ -109,12 +110,10 @@ def error_response(scope: Scope, error: Exception, headers: Mapping[str, str] | 
             headers["Accept-Encoding"] = ", ".join(error.details["supported"])
         case errors.Unauthorized():
             headers["WWW-Authenticate"] = 'Bearer realm="engram"'
-    protocol = PLAIN.match(scope["path"])
-    envelope = PlainError(told.message) if protocol else ErrorEnvelope(told)
     status = status_of(error)
-    if status == 422 and protocol and protocol[1] == "v2":
+    if status == 422 and (protocol := PLAIN.match(scope["path"])) and protocol[1] == "v2":
         status = 400  # all that this protocol knows for a request that cannot be answered
-    return Response(_encode(envelope), status, headers, "application/json")
+    return Response(body, status, headers, "application/json")
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -44,6 +44,9 @@ HEALTH = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/hea
 THREAD_BYTES = 256 * 1024
 """From this size on, compression leaves the event loop."""
 
+Headers = list[tuple[bytes, bytes]]
+"""Names in lower case and values, in the order they are sent."""
+
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._:/+=@-]")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _COMPRESSIBLE = (b"application/json", b"image/svg+xml", b"text/")
@@ -111,9 +114,10 @@ class ExchangeMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = scope["engram"] = Exchange(scope)
-        token = REQUEST_ID.set(exchange.request_id)
-        trace = self._trace(scope, exchange)
+        exchange = scope["engram"] = scope.get("engram") or Exchange(
+            scope
+        )  # the connection may have begun it
+        trace = self.begin(scope, exchange)
         sender = _Sender(send, exchange, self.gzip_min_bytes)
         if self.lifecycle.stage is not Stage.SERVING:
             sender.headers.append((b"connection", b"close"))  # so that clients move on before the port closes
@@ -124,11 +128,20 @@ class ExchangeMiddleware:
                 return
             await self._answer(scope, receive, sender, exchange)
         finally:
-            route = self.count(scope, exchange.status)
-            _log(scope, exchange)
-            if trace is not None:
-                _end(trace, scope, exchange, route)
-            REQUEST_ID.reset(token)
+            self.end(scope, exchange, trace)
+            REQUEST_ID.set(None)
+
+    def begin(self, scope: Scope, exchange: Exchange) -> Trace | None:
+        """Make the request known to the log lines on its way, and to its trace, if it has one."""
+        REQUEST_ID.set(exchange.request_id)
+        return self._trace(scope, exchange)
+
+    def end(self, scope: Scope, exchange: Exchange, trace: Trace | None) -> None:
+        """Count the request and log it."""
+        route = self.count(scope, exchange.status)
+        _log(scope, exchange)
+        if trace is not None:
+            _end(trace, scope, exchange, route)
 
     def _trace(self, scope: Scope, exchange: Exchange) -> Trace | None:
         """Begin a trace, save of probes and scrapers; where none are sent, log the id of the client's."""
@@ -180,24 +193,25 @@ class _Sender:
             head, self.head = self.head, None
             whole = self.exchange.squeeze and not message.get("more_body", False)
             if whole and len(message.get("body", b"")) >= self.gzip_min_bytes:
-                head, message = await self._squeezed(head, message)
+                headers, body = await squeezed(self.exchange, head["headers"], message["body"])
+                head, message = {**head, "headers": headers}, {**message, "body": body}
             await self.send(head)
         await self.send(message)
 
-    async def _squeezed(self, head: Message, message: Message) -> tuple[Message, Message]:
-        headers = dict(head["headers"])
-        kind = headers.get(b"content-type", b"")
-        if not kind.startswith(_COMPRESSIBLE) or b"content-encoding" in headers:
-            return head, message
-        vary = [value for name, value in head["headers"] if name == b"vary"]
-        headers[b"vary"] = b", ".join([*vary, b"Accept-Encoding"])
-        if takes_gzip(self.exchange.headers.get(b"accept-encoding", b"")):
-            body = message["body"]
-            small = await asyncio.to_thread(_gzip, body) if len(body) >= THREAD_BYTES else _gzip(body)
-            headers[b"content-encoding"] = b"gzip"
-            headers[b"content-length"] = str(len(small)).encode("ascii")
-            message = {**message, "body": small}
-        return {**head, "headers": list(headers.items())}, message
+
+async def squeezed(exchange: Exchange, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
+    """Return the headers and the body to send: compressed, if the client takes that and it is worth it."""
+    found = dict(headers)
+    kind = found.get(b"content-type", b"")
+    if not kind.startswith(_COMPRESSIBLE) or b"content-encoding" in found:
+        return headers, body
+    vary = [value for name, value in headers if name == b"vary"]
+    found[b"vary"] = b", ".join([*vary, b"Accept-Encoding"])
+    if takes_gzip(exchange.headers.get(b"accept-encoding", b"")):
+        body = await asyncio.to_thread(_gzip, body) if len(body) >= THREAD_BYTES else _gzip(body)
+        found[b"content-encoding"] = b"gzip"
+        found[b"content-length"] = str(len(body)).encode("ascii")
+    return list(found.items()), body
 
 
 def _gzip(body: bytes) -> bytes:

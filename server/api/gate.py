@@ -31,13 +31,19 @@ class Gate:
         """Pass one request on, or refuse it; anything but HTTP passes through."""
         if scope["type"] == "http":
             try:
-                self._check(scope)
+                self.check(scope)
             except EngramError as error:
                 await error_response(scope, error)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _check(self, scope: Scope) -> None:
+    def check(self, scope: Scope) -> None:
+        """Let a request pass.
+
+        Raises:
+            NotFound: the port has other paths only.
+            Unauthorized: the path needs a key, and there is no good one.
+        """
         path, address = scope["path"], scope.get("server")
         if address and address[1] == self._metrics_port and path != METRICS and path not in HEALTH:
             raise NotFound("this port has /metrics and /health, and nothing else")

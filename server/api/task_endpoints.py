@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -30,6 +30,9 @@ from server.runtime.loaded_model import LoadedModel
 from server.runtime.repository import Repository
 from server.settings import Settings
 from server.tasks import Task
+
+
+T = TypeVar("T")
 
 
 class ModelReference(msgspec.Struct, frozen=True):
@@ -83,9 +86,12 @@ class TaskService:
         """Return the request's body, unless the server is stopping."""
         self.lifecycle.require_open()
         limits = BodyLimits(self.settings.max_body_bytes, self.settings.max_decompressed_bytes)
-        body = await read_body(exchange, receive, limits, self.deadline(exchange))
+        return await read_body(exchange, receive, limits, self.deadline(exchange))
+
+    async def decode(self, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+        """Return the body as the decoder's type, unless it is nested too deeply."""
         await check_depth(body, self.settings.max_json_depth)
-        return body
+        return decode(decoder, body)
 
     def deadline(self, exchange: Exchange, timeout_ms: float | None = None) -> float:
         """Return when the answer is due on ``time.monotonic``: the smallest of setting, header and field."""
@@ -114,21 +120,23 @@ class TaskEndpoint:
         """Answer one request."""
         exchange = exchange_of(scope)
         media_type = accepted(exchange.headers, self._offered)
-        request: Any = decode(self._decoder, await self._service.body(exchange, receive))
-        if media_type != JSON:
-            request = msgspec.structs.replace(request, attention="full")
-        answer, run, model = await while_connected(self._service.answer(request, exchange), scope, receive)
-        exchange.fields.update(
-            model=model.name,
-            batch_size=run.batch_size,
-            queue_ms=round(run.queue_ms, 3),
-            compute_ms=round(run.compute_ms, 3),
-        )
-        if media_type == JSON:
-            body = answer_body(answer, run, model, exchange)
-        else:
-            body = await asyncio.to_thread(draw, media_type, request, answer, f"{model.name}:{model.version}")
-        await send_bytes(send, body, media_type)
+        body = await self._service.body(exchange, receive)
+        work = self.reply(exchange, body) if media_type == JSON else self._draw(exchange, body, media_type)
+        await send_bytes(send, await while_connected(work, scope, receive), media_type)
+
+    async def reply(self, exchange: Exchange, body: bytes) -> bytes:
+        """Return the answer to a body as JSON."""
+        request: Any = await self._service.decode(self._decoder, body)
+        answer, run, model = await self._service.answer(request, exchange)
+        _note(exchange, run, model)
+        return answer_body(answer, run, model, exchange)
+
+    async def _draw(self, exchange: Exchange, body: bytes, media_type: str) -> bytes:
+        request: Any = await self._service.decode(self._decoder, body)
+        request = msgspec.structs.replace(request, attention="full")
+        answer, run, model = await self._service.answer(request, exchange)
+        _note(exchange, run, model)
+        return await asyncio.to_thread(draw, media_type, request, answer, f"{model.name}:{model.version}")
 
 
 class BatchEndpoint:
@@ -142,13 +150,18 @@ class BatchEndpoint:
         """Answer every item of one request."""
         exchange = exchange_of(scope)
         media_type = accepted(exchange.headers, (JSON,))
-        items = decode(_BATCH_DECODER, await self._service.body(exchange, receive)).requests
+        work = self.reply(exchange, await self._service.body(exchange, receive))
+        await send_bytes(send, await while_connected(work, scope, receive), media_type)
+
+    async def reply(self, exchange: Exchange, body: bytes) -> bytes:
+        """Return the answers to the requests of a body as JSON."""
+        items = (await self._service.decode(_BATCH_DECODER, body)).requests
         most = self._service.settings.max_batch_items
         if not 1 <= len(items) <= most:
             raise invalid_field("requests", f"has {len(items)} items, expected 1 to {most}")
-        results = await while_connected(self._answer_all(items, exchange), scope, receive)
+        results = await self._answer_all(items, exchange)
         exchange.fields.update(items=len(items))
-        await send_bytes(send, _encode(BatchResponse(results)), media_type)
+        return _encode(BatchResponse(results))
 
     async def _answer_all(self, items: list[msgspec.Raw], exchange: Exchange) -> list[msgspec.Raw]:
         """Answer every item, a bounded number at a time, so that a batch leaves room for other clients."""
@@ -171,6 +184,16 @@ class BatchEndpoint:
             return answer_body(answer, run, model, exchange)
         except Exception as error:
             return _encode_error(ItemError(error_body(error, exchange.request_id)))
+
+
+def _note(exchange: Exchange, run: Run, model: LoadedModel) -> None:
+    """Say in the log line who answered, and how."""
+    exchange.fields.update(
+        model=model.name,
+        batch_size=run.batch_size,
+        queue_ms=round(run.queue_ms, 3),
+        compute_ms=round(run.compute_ms, 3),
+    )
 
 
 def answer_body(answer: Any, run: Run, model: LoadedModel, exchange: Exchange) -> bytes:
