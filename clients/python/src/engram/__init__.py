@@ -39,6 +39,7 @@ from engram.errors import (
     UnexpectedResponse,
     UnknownWords,
 )
+from engram.reading import Candidate, Mention, ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, Evidence, ItemError, Model, ModelVersion, ScoredAnswer, Timing
 
 __version__ = version("engram-client")
@@ -49,6 +50,7 @@ __all__ = [
     "AsyncClient",
     "Attention",
     "Axis",
+    "Candidate",
     "Client",
     "ConfigurationError",
     "ConnectionFailed",
@@ -60,6 +62,7 @@ __all__ = [
     "InputTooLong",
     "InvalidRequest",
     "ItemError",
+    "Mention",
     "Model",
     "ModelNotFound",
     "ModelNotReady",
@@ -70,6 +73,9 @@ __all__ = [
     "PayloadTooLarge",
     "QaOptions",
     "QaRequest",
+    "ReadAnswer",
+    "ReadOptions",
+    "ReadRequest",
     "ScoredAnswer",
     "ServerError",
     "ShuttingDown",

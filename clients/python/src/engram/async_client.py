@@ -13,11 +13,12 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls
+from engram import calls, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
+from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
 
 T = TypeVar("T")
@@ -84,6 +85,40 @@ class AsyncClient:
         """Ask a question and return the heat map of its attention."""
         request: QaRequest = {"story": story, "question": question, **options}
         return await self._perform(self._core.picture(request, format, timeout))
+
+    async def read(
+        self,
+        document: str,
+        question: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[ReadOptions],
+    ) -> ReadAnswer:
+        """Ask a question about a document; see ``Client.read``."""
+        request: ReadRequest = {"document": document, "question": question, **options}
+        return await self._perform(self._core.run(reading.read(request), timeout))
+
+    async def read_many(
+        self,
+        requests: Iterable[ReadRequest],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+    ) -> list[ReadAnswer | ItemError]:
+        """Ask many questions about documents; see ``Client.read_many``."""
+        return await self._perform(self._core.many(reading.read_batch, list(requests), timeout))
+
+    async def read_picture(
+        self,
+        document: str,
+        question: str,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[ReadOptions],
+    ) -> bytes:
+        """Ask about a document and return it drawn, its words shaded by their attention."""
+        request: ReadRequest = {"document": document, "question": question, **options}
+        return await self._perform(self._core.run(reading.read_picture(request, format), timeout))
 
     async def models(self) -> list[Model]:
         """List the server's models."""

@@ -77,12 +77,12 @@ class Call(Generic[T]):
 
 def ask(request: QaRequest) -> Call[Answer]:
     """Ask one question."""
-    return Call("POST", "/v1/qa", _read_answer, _encode(_checked(request)))
+    return Call("POST", "/v1/qa", _read_answer, encode(_checked(request)))
 
 
 def ask_batch(requests: Sequence[QaRequest], first_index: int) -> Call[list[Answer | ItemError]]:
     """Ask questions together; ``first_index`` is the place of the first among all that are asked."""
-    body = _encode({"requests": [_checked(request) for request in requests]})
+    body = encode({"requests": [_checked(request) for request in requests]})
     parse = partial(_read_batch, count=len(requests), first_index=first_index)
     return Call("POST", "/v1/qa/batch", parse, body)
 
@@ -92,7 +92,7 @@ def picture(request: QaRequest, picture_format: PictureFormat) -> Call[bytes]:
     if picture_format not in PICTURE_TYPES:
         raise ValueError(f"format is {picture_format!r}, expected one of {', '.join(PICTURE_TYPES)}")
     media_type = PICTURE_TYPES[picture_format]
-    return Call("POST", "/v1/qa", partial(_read_bytes, media_type), _encode(_checked(request)), media_type)
+    return Call("POST", "/v1/qa", partial(read_bytes, media_type), encode(_checked(request)), media_type)
 
 
 def models() -> Call[list[Model]]:
@@ -116,17 +116,22 @@ def health(kind: Literal["live", "ready"]) -> Call[bool]:
 
 
 def _checked(request: QaRequest) -> dict[str, Any]:
-    """Return the request's JSON; a misspelt option is a TypeError here, before anything is sent."""
-    unknown = request.keys() - QaRequest.__annotations__.keys()
-    if unknown:
-        expected = ", ".join(QaRequest.__annotations__)
-        raise TypeError(f"unknown option {', '.join(map(repr, sorted(unknown)))}; expected {expected}")
+    body = checked_options(request, QaRequest)
     story = request["story"]
-    body = {**request, "story": story if isinstance(story, str) else list(story)}
-    return {name: value for name, value in body.items() if value is not None}
+    return {**body, "story": story if isinstance(story, str) else list(story)}
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
+def checked_options(request: Mapping[str, Any], form: type) -> dict[str, Any]:
+    """Return the request's JSON; a misspelt option is a TypeError here, before anything is sent."""
+    unknown = request.keys() - form.__annotations__.keys()
+    if unknown:
+        expected = ", ".join(form.__annotations__)
+        raise TypeError(f"unknown option {', '.join(map(repr, sorted(unknown)))}; expected {expected}")
+    return {name: value for name, value in request.items() if value is not None}
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Write a body."""
     return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -146,7 +151,8 @@ def _read_batch(reply: Reply, count: int, first_index: int) -> list[Answer | Ite
     ]
 
 
-def _read_bytes(media_type: str, reply: Reply) -> bytes:
+def read_bytes(media_type: str, reply: Reply) -> bytes:
+    """Return a body that must be of this type."""
     came = reply.headers.get("content-type", "")
     if not came.startswith(media_type):
         raise ValueError(f"content type {came!r} instead of {media_type!r}")

@@ -12,11 +12,12 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls
+from engram import calls, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
+from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
 
 T = TypeVar("T")
@@ -108,6 +109,50 @@ class Client:
         """Ask a question and return the heat map of its attention."""
         request: QaRequest = {"story": story, "question": question, **options}
         return self._perform(self._core.picture(request, format, timeout))
+
+    def read(
+        self,
+        document: str,
+        question: str,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[ReadOptions],
+    ) -> ReadAnswer:
+        """Ask a question about a document; the answer is a word of it.
+
+        Args:
+            document: Running text.
+            question: A sentence with ``@placeholder`` where a word is missing, or a plain question.
+            timeout: Seconds for this call instead of the client's.
+            **options: See ``ReadOptions``.
+
+        Raises:
+            EngramError: See ``engram.errors`` for the tree.
+        """
+        request: ReadRequest = {"document": document, "question": question, **options}
+        return self._perform(self._core.run(reading.read(request), timeout))
+
+    def read_many(
+        self,
+        requests: Iterable[ReadRequest],
+        *,
+        timeout: float | None = None,
+    ) -> list[ReadAnswer | ItemError]:
+        """Ask many questions about documents, in order; a bad item spoils only itself (``ItemError``)."""
+        return self._perform(self._core.many(reading.read_batch, list(requests), timeout))
+
+    def read_picture(
+        self,
+        document: str,
+        question: str,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,
+        **options: Unpack[ReadOptions],
+    ) -> bytes:
+        """Ask about a document and return it drawn, its words shaded by their attention."""
+        request: ReadRequest = {"document": document, "question": question, **options}
+        return self._perform(self._core.run(reading.read_picture(request, format), timeout))
 
     def models(self) -> list[Model]:
         """List the server's models."""

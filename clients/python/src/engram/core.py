@@ -14,9 +14,10 @@ from engram.options import Options
 from engram.results import Answer, ItemError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 LARGEST_BATCH = 1024
-"""Requests that ``/v1/qa/batch`` takes at once."""
+"""Requests that ``/v1/{task}/batch`` takes at once."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,15 @@ class Core:
         self, requests: Sequence[QaRequest], timeout: float | None
     ) -> Steps[list[Answer | ItemError]]:
         """Ask any number of questions, in as few batches as the server takes; results keep the order."""
-        results: list[Answer | ItemError] = []
+        return self.many(calls.ask_batch, requests, timeout)
+
+    def many(
+        self, batch: Callable[[Sequence[R], int], Call[list[T]]], requests: Sequence[R], timeout: float | None
+    ) -> Steps[list[T]]:
+        """Send any number of requests, in as few batches as the server takes; results keep the order."""
+        results: list[T] = []
         for start in range(0, len(requests), LARGEST_BATCH):
-            batch = calls.ask_batch(requests[start : start + LARGEST_BATCH], start)
-            results += yield from self.run(batch, timeout)
+            results += yield from self.run(batch(requests[start : start + LARGEST_BATCH], start), timeout)
         return results
 
     def picture(

@@ -106,8 +106,8 @@ class Answer:
             ),
             attention=Attention.from_payload(attention) if attention else None,
             warnings=tuple(str(warning) for warning in payload.get("warnings") or ()),
-            model=_model_version(payload.get("model")),
-            timing_ms=_timing(payload.get("timing_ms")),
+            model=model_version(payload.get("model")),
+            timing_ms=timing(payload.get("timing_ms")),
             batch_size=payload.get("batch_size"),
             request_id=request_id,
             raw=payload,
@@ -209,7 +209,8 @@ def _scored(items: Any) -> tuple[ScoredAnswer, ...]:
     return tuple(ScoredAnswer(item["answer"], item["score"]) for item in items or ())
 
 
-def _model_version(payload: Payload | None) -> ModelVersion | None:
+def model_version(payload: Payload | None) -> ModelVersion | None:
+    """Read the model that answered."""
     return ModelVersion(payload["name"], str(payload.get("version", ""))) if payload else None
 
 
@@ -218,7 +219,8 @@ def _version(item: Any) -> str:
     return str(item["version"] if isinstance(item, Mapping) else item)
 
 
-def _timing(payload: Payload | None) -> Timing | None:
+def timing(payload: Payload | None) -> Timing | None:
+    """Read where the time went."""
     if not payload:
         return None
     return Timing(payload.get("queue", 0.0), payload.get("compute", 0.0), payload.get("total", 0.0))

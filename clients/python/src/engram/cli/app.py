@@ -6,24 +6,21 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engram import __version__
 from engram.calls import QaOptions, QaRequest
 from engram.cli import inputs, report
+from engram.cli.common import EXIT_CODES, Json, Timeout, Url, connect, console, save, warn
 from engram.cli.failures import Commands, UsageProblem, complain, exit_code
+from engram.cli.read import EXAMPLES as READ_EXAMPLES
+from engram.cli.read import read
 from engram.client import Client
 from engram.options import DEFAULT_TIMEOUT_S
 from engram.results import Answer, ItemError
 
 QUESTIONS_AT_ONCE = 64
 """Questions in one HTTP request: enough to be fast, few enough for the progress bar to move."""
-
-EXIT_CODES = (
-    "Exit codes: 0 answered, 1 the server said no, 2 wrong usage, 3 no server, 4 timed out or overloaded "
-    "(try later), 130 interrupted."
-)
 
 app = typer.Typer(
     cls=Commands,
@@ -33,19 +30,6 @@ app = typer.Typer(
     add_completion=False,
     epilog=EXIT_CODES,
 )
-
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url", envvar="ENGRAM_URL", metavar="URL", help="Where the server is.", show_default=False
-    ),
-]
-Timeout = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="For a whole call, retries included.")
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the server's JSON, one line per answer, for pipes.")
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -143,22 +127,22 @@ def ask(
             raise UsageProblem("the story and the questions cannot both come from standard input")
         asked = inputs.read_questions(questions)
         text = inputs.read_story(story)
-        with _connect(context, url, timeout) as client:
+        with connect(context, url, timeout) as client:
             _ask_many(client, text, asked, options, as_json)
     else:
         drawn = (picture, inputs.picture_format(picture)) if picture else None
         text = inputs.read_story(story)
-        with _connect(context, url, timeout) as client:
+        with connect(context, url, timeout) as client:
             answer = client.ask(text, str(question), **options)
-            _warn(answer)
+            warn(answer.warnings)
             if as_json:
                 report.write_json(answer.raw)
             else:
-                report.show_answer(_console(), str(question), answer, show_all)
+                report.show_answer(console(), str(question), answer, show_all)
             if drawn:
                 path, form = drawn
                 unbound = cast(QaOptions, {name: given[name] for name in options if name != "attention"})
-                _save(client.picture(text, str(question), format=form, **unbound), path)
+                save(client.picture(text, str(question), format=form, **unbound), path)
 
 
 @app.command(epilog="[bold]Examples[/bold]\n\n  engram models\n\n  engram models --json | jq '.[].name'")
@@ -166,12 +150,12 @@ def models(
     context: typer.Context, as_json: Json = False, timeout: Timeout = DEFAULT_TIMEOUT_S, url: Url = None
 ) -> None:
     """List the server's models: what they do, whether they answer, what they take."""
-    with _connect(context, url, timeout) as client:
+    with connect(context, url, timeout) as client:
         found = client.models()
     if as_json:
         report.write_json([model.raw for model in found])
     else:
-        report.show_models(_console(), found)
+        report.show_models(console(), found)
 
 
 @app.command(
@@ -186,21 +170,12 @@ def vocabulary(
     url: Url = None,
 ) -> None:
     """List the words a model knows; a story and its questions may use only these."""
-    with _connect(context, url, timeout) as client:
+    with connect(context, url, timeout) as client:
         words = client.vocabulary(model)
     if as_json:
         report.write_json(words)
     else:
-        report.show_words(_console(), words)
-
-
-def _connect(context: typer.Context, url: str | None, timeout: float) -> Client:
-    """Open a client; a transport in the context's ``obj`` replaces the network in tests."""
-    return Client(url, timeout=timeout, transport=context.obj)
-
-
-def _console(stderr: bool = False) -> Console:
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+        report.show_words(console(), words)
 
 
 def _ask_many(client: Client, story: str, questions: list[str], options: QaOptions, as_json: bool) -> None:
@@ -212,7 +187,7 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=_console(stderr=True),
+        console=console(stderr=True),
         transient=True,
     )
     progress.disable = not progress.console.is_terminal
@@ -229,21 +204,11 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
                     report.write_json(report.payload_of(question, result))
             progress.advance(task, len(some))
     if not as_json:
-        report.show_answers(_console(), results)
+        report.show_answers(console(), results)
     failures = [result for _, result in results if isinstance(result, ItemError)]
     if failures:
         complain(f"{len(failures)} of {len(results)} questions have no answer")
         raise typer.Exit(exit_code(failures[0].as_exception()))
 
 
-def _save(picture: bytes, path: Path) -> None:
-    try:
-        path.write_bytes(picture)
-    except OSError as error:
-        raise UsageProblem(f"cannot write {str(path)!r}: {error.strerror}") from error
-    typer.echo(f"attention drawn in {path}", err=True)
-
-
-def _warn(answer: Answer) -> None:
-    for warning in answer.warnings:
-        complain(f"note: {warning}")
+app.command(epilog=READ_EXAMPLES)(read)

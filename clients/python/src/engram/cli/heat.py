@@ -84,10 +84,15 @@ def heat_cell(weight: float) -> Text:
     text = f" {weight:.2f} "
     if weight < COLDEST_WEIGHT:
         return Text(text, style="dim")
+    return Text(text, style=heat_style(weight))
+
+
+def heat_style(weight: float) -> Style:
+    """Return the style of what has this weight, 0..1."""
     red, green, blue = (
         round(cold + (hot - cold) * min(weight, 1.0)) for cold, hot in zip(COLD_RGB, HOT_RGB, strict=True)
     )
-    return Text(text, style=Style(color="#ffffff", bgcolor=f"rgb({red},{green},{blue})", bold=weight >= 0.5))
+    return Style(color="#ffffff", bgcolor=f"rgb({red},{green},{blue})", bold=weight >= 0.5)
 
 
 def readable(text: str) -> str:

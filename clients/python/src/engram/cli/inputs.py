@@ -19,10 +19,19 @@ def read_story(source: str) -> str:
     Raises:
         UsageProblem: It cannot be read, or is empty.
     """
-    story = _read(source, "story").strip()
-    if not story:
-        raise UsageProblem(f"the story in {_name(source)} is empty")
-    return story
+    return read_text(source, "story").strip()
+
+
+def read_text(source: str, what: str) -> str:
+    """Return the text in a file, or on standard input for ``-``, as it stands.
+
+    Raises:
+        UsageProblem: It cannot be read, or is empty.
+    """
+    text = _read(source, what)
+    if not text.strip():
+        raise UsageProblem(f"the {what} in {_name(source)} is empty")
+    return text
 
 
 def read_questions(source: str) -> list[str]:

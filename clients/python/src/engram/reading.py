@@ -1,0 +1,170 @@
+"""Reading: what is asked about a document, and the answer with every place where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, Required, TypedDict
+
+from engram.attention import Attention
+from engram.calls import PICTURE_TYPES, Call, PictureFormat, Reply, checked_options, encode, read_bytes
+from engram.results import ItemError, ModelVersion, Payload, Timing, model_version, timing
+
+
+class ReadOptions(TypedDict, total=False):
+    """What a question may say beside the document; what is left out takes the server's default.
+
+    Attributes:
+        candidates: What the answer may be, words or phrases; without them, any word of the document.
+        model: ``"name"`` or ``"name:version"`` instead of the default model.
+        top_k: How many words to list where no candidates were given.
+        attention: ``"full"`` weights, the ``"top"`` ones, or ``"none"``.
+        attention_top_k: How many words ``"top"`` lists.
+        unknown_words: ``"slots"`` tells unknown words apart, ``"map"`` also lists them, ``"error"`` refuses.
+    """
+
+    candidates: Sequence[str] | None
+    model: str | None
+    top_k: int
+    attention: Literal["full", "top", "none"]
+    attention_top_k: int
+    unknown_words: Literal["slots", "map", "error"]
+
+
+class ReadRequest(ReadOptions, total=False):
+    """One item of ``read_many``: a document, a question and options."""
+
+    document: Required[str]
+    question: Required[str]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One place of a candidate: its characters in the document, and its first word in the attention."""
+
+    start: int
+    end: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate, its probability and its mentions."""
+
+    text: str
+    score: float
+    positions: tuple[Mention, ...]
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.score:.3f}, {len(self.positions)} mentions)"
+
+
+@dataclass(frozen=True)
+class ReadAnswer:
+    """The answer to a question about a document.
+
+    Attributes:
+        answer: The most probable candidate.
+        score: Its probability, 0 to 1: the attention on all its mentions.
+        candidates: The candidates, the most probable first.
+        attention: The weight of every word of the document; ``None`` when none was asked for.
+        warnings: What the server noticed (unknown words).
+        model: The model and version that answered.
+        timing_ms: Where the time went in the server.
+        batch_size: How many requests the graph ran at once.
+        request_id: What to look for in the server's log.
+        raw: The payload as the server sent it.
+    """
+
+    answer: str
+    score: float
+    candidates: tuple[Candidate, ...]
+    attention: Attention | None
+    warnings: tuple[str, ...]
+    model: ModelVersion | None
+    timing_ms: Timing | None
+    batch_size: int | None
+    request_id: str | None
+    raw: Payload = field(repr=False, compare=False)
+
+    @classmethod
+    def from_payload(cls, payload: Payload, request_id: str | None = None) -> ReadAnswer:
+        """Read one answer of ``/v1/read`` or ``/v1/read/batch``."""
+        attention = payload.get("attention")
+        return cls(
+            answer=payload["answer"],
+            score=payload["score"],
+            candidates=tuple(_candidate(item) for item in payload.get("candidates") or ()),
+            attention=Attention.from_payload(attention) if attention else None,
+            warnings=tuple(str(warning) for warning in payload.get("warnings") or ()),
+            model=model_version(payload.get("model")),
+            timing_ms=timing(payload.get("timing_ms")),
+            batch_size=payload.get("batch_size"),
+            request_id=request_id,
+            raw=payload,
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.answer} ({self.score:.3f})", *(f"  {item}" for item in self.candidates)])
+
+
+def places_of(words: Sequence[str], document: str) -> list[tuple[int, int]]:
+    """Return where the words of an attention stand in the document they come from, in order."""
+    places: list[tuple[int, int]] = []
+    end = 0
+    for word in words:
+        start = document.index(word, end)
+        end = start + len(word)
+        places.append((start, end))
+    return places
+
+
+def read(request: ReadRequest) -> Call[ReadAnswer]:
+    """Ask one question about a document."""
+    return Call("POST", "/v1/read", _read_answer, encode(_checked(request)))
+
+
+def read_batch(requests: Sequence[ReadRequest], first_index: int) -> Call[list[ReadAnswer | ItemError]]:
+    """Ask questions together; ``first_index`` is the place of the first among all that are asked."""
+    body = encode({"requests": [_checked(request) for request in requests]})
+    parse = partial(_read_batch, count=len(requests), first_index=first_index)
+    return Call("POST", "/v1/read/batch", parse, body)
+
+
+def read_picture(request: ReadRequest, picture_format: PictureFormat) -> Call[bytes]:
+    """Ask one question and have the document drawn, its words shaded by their attention."""
+    if picture_format not in PICTURE_TYPES:
+        raise ValueError(f"format is {picture_format!r}, expected one of {', '.join(PICTURE_TYPES)}")
+    media_type = PICTURE_TYPES[picture_format]
+    return Call("POST", "/v1/read", partial(read_bytes, media_type), encode(_checked(request)), media_type)
+
+
+def _checked(request: ReadRequest) -> dict[str, Any]:
+    body = checked_options(request, ReadRequest)
+    if "candidates" in body:
+        body["candidates"] = list(body["candidates"])
+    return body
+
+
+def _candidate(item: Payload) -> Candidate:
+    positions = tuple(
+        Mention(place["start"], place["end"], place["token"]) for place in item.get("positions") or ()
+    )
+    return Candidate(item["text"], item["score"], positions)
+
+
+def _read_answer(reply: Reply) -> ReadAnswer:
+    return ReadAnswer.from_payload(reply.json(), reply.request_id)
+
+
+def _read_batch(reply: Reply, count: int, first_index: int) -> list[ReadAnswer | ItemError]:
+    results = reply.json()["results"]
+    if len(results) != count:
+        raise ValueError(f"{len(results)} results for {count} requests")
+    return [
+        ItemError.from_payload(item["error"], index, reply.request_id)
+        if "error" in item
+        else ReadAnswer.from_payload(item, reply.request_id)
+        for index, item in enumerate(results, start=first_index)
+    ]
