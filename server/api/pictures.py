@@ -7,17 +7,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from server.api.drawing import can_paint_png
+from server.api.drawing import Drawing, can_paint_png
 from server.api.heat_map import Weights, heat_map
 from server.api.negotiation import PNG, SVG
+from server.api.shaded_text import Listed, places_of, shaded_text
 from server.contract.attention import Attention
+from server.tasks.reading import ReadAnswer
 
 PICTURES = (SVG, PNG) if can_paint_png() else (SVG,)
 """Media types a picture can have here; PNG needs Pillow."""
 
 
 def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model: str) -> bytes:
-    """Return the heat map of an answer's attention.
+    """Return the heat map of an answer's attention, or the document that a reader looked at.
 
     Args:
         media_type: one of ``PICTURES``.
@@ -30,8 +32,23 @@ def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model
     parts = [model, attention.kind.replace("_", " ")]
     if attention.normalized_over:
         parts.append(f"weights sum to 1 over each {attention.normalized_over} axis")
-    drawing = heat_map(_dense(attention), axes, _title(request, answer), ", ".join(parts), attention.offset)
+    title, subtitle = _title(request, answer), ", ".join(parts)
+    if isinstance(answer, ReadAnswer):
+        drawing = _read_document(request, answer, attention, (title, subtitle))
+    else:
+        drawing = heat_map(_dense(attention), axes, title, subtitle, attention.offset)
     return drawing.png() if media_type == PNG else drawing.svg()
+
+
+def _read_document(
+    request: Any, answer: ReadAnswer, attention: Attention, heading: tuple[str, str]
+) -> Drawing:
+    """Draw the document itself, with the words that were looked at."""
+    places = places_of(attention.axes[-1].labels, request.document)
+    mentions = [(place.start, place.end) for place in answer.candidates[0].positions]
+    listed = [Listed(one.text, one.score) for one in answer.candidates]
+    weights_T = _dense(attention).reshape(-1)
+    return shaded_text(request.document, places, weights_T, mentions, candidates=listed, heading=heading)
 
 
 def _title(request: Any, answer: Any) -> str:
