@@ -57,10 +57,23 @@ def cut(arrays: Arrays, rows: int) -> list[dict[str, Array]]:
 
 
 def stack(rows: Sequence[Arrays]) -> dict[str, Array]:
-    """Put the outputs of rows of equal size together, batch axis first."""
+    """Put the outputs of rows together, batch axis first.
+
+    Rows are of equal size, but for axes that no input has, such as the steps of a decoder: zeros fill these.
+    """
     if len(rows) == 1:
         return {name: array[None] for name, array in rows[0].items()}
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
+
+
+def _stacked(arrays: Sequence[Array]) -> Array:
+    shapes = {array.shape for array in arrays}
+    if len(shapes) == 1:
+        return np.stack(arrays)
+    joined = np.zeros((len(arrays), *map(max, zip(*shapes, strict=True))), arrays[0].dtype)
+    for row, array in zip(joined, arrays, strict=True):
+        row[tuple(map(slice, array.shape))] = array
+    return joined
 
 
 async def together(requests: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

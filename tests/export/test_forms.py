@@ -105,7 +105,8 @@ def test_a_renamed_output_is_caught_by_its_name(forms, graph):
             node.output[:] = ["gates" if name == "attention" else name for name in node.output]
         next(value for value in onnx_graph.output if value.name == "attention").name = "gates"
 
-    with pytest.raises(NamesDiffer, match=r"model, onnx: the outputs are .*gates FP32, expected .*attention FP32"):
+    wanted = r"model, onnx: the outputs are .*gates FP32, expected .*attention FP32"
+    with pytest.raises(NamesDiffer, match=wanted):
         certify(Graphs(graph), {"model": edited(forms["model"], rename)}, 1e-5, quiet)
 
 

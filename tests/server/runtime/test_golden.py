@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from server.contract.bundle import Probes
+from server.contract.manifest import GraphSpec, TensorSpec
 from server.errors import BundleError
 from server.runtime.golden import replay
 from tests.server.fakes import SIGNATURE, FakeSession, probes
@@ -71,3 +72,38 @@ def test_probes_that_do_not_fit_the_signature_are_refused():
     without = tuple({name: probe[name] for name in probe if name != "attention"} for probe in golden.outputs)
     with pytest.raises(BundleError, match="no output 'attention'"):
         replay(FakeSession(), SIGNATURE, Probes(golden.inputs, without, 1e-6))
+
+
+class Counting:
+    """Counts to each request's length; a batch counts on with zeros."""
+
+    def __init__(self, spoil=lambda counted: counted):
+        self.spoil = spoil
+
+    def run(self, inputs, outputs):
+        lengths = (inputs["words"] != 0).sum(axis=1)
+        steps = np.arange(1, lengths.max() + 1)
+        return {"counted": self.spoil(np.where(steps <= lengths[:, None], steps, 0))}
+
+
+COUNTING = GraphSpec(
+    inputs=(TensorSpec(name="words", datatype="INT64", dims=("batch", "words")),),
+    outputs=(TensorSpec(name="counted", datatype="INT64", dims=("batch", "steps")),),
+)
+
+
+def counts():
+    return Probes(
+        tuple({"words": np.ones(length, np.int64)} for length in (1, 3, 2)),
+        tuple({"counted": np.arange(1, length + 1)} for length in (1, 3, 2)),
+        1e-5,
+    )
+
+
+def test_an_axis_that_only_outputs_have_is_longer_in_a_batch():
+    replay(Counting(), COUNTING, counts())
+
+
+def test_an_axis_that_only_outputs_have_must_be_right_alone():
+    with pytest.raises(BundleError, match=r"probe 0: output 'counted' has the shape \[2\], expected \[1\]"):
+        replay(Counting(lambda counted: np.pad(counted, ((0, 0), (0, 1)))), COUNTING, counts())

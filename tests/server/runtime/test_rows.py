@@ -6,6 +6,7 @@ import pytest
 from server.errors import DeadlineExceeded, InputTooLong, InvalidRequest, RunError
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.options import RuntimeOptions
+from server.runtime.rows import stack
 from tests.server.fakes import arithmetic
 
 
@@ -103,3 +104,10 @@ async def test_failures_are_counted_by_reason(model, session):
     failures = model.statistics.failures
     assert failures == {"REJECTED": 1, "CANCELED": 1, "BACKEND": 1, "OTHER": 0}
     assert model.statistics.fail.count == 3
+
+
+def test_rows_of_unequal_length_are_filled_with_zeros():
+    rows = [{"steps": np.array([[1], [2]])}, {"steps": np.array([[3], [4], [5]])}]
+    joined = stack(rows)["steps"]
+    assert joined[..., 0].tolist() == [[1, 2, 0], [3, 4, 5]]
+    assert stack(rows[:1])["steps"].shape == (1, 2, 1)
