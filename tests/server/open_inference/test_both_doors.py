@@ -267,3 +267,22 @@ async def test_a_failed_model_says_why(repository_folder, session):
         [entry] = (await http.post("/v2/repository/index")).json()
         assert (entry["state"], "altered" in entry["reason"]) == ("UNAVAILABLE", True)
         assert (await http.post("/v2/repository/index", json={"ready": True})).json() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "label"), [(0, "interactive"), (1, "interactive"), (2, "batch"), (99, "batch")]
+)
+async def test_the_parameter_priority_says_who_goes_first(http, stub, counts, number, label):
+    assert (await http.post(INFER, content=body(parameters={"priority": number}))).status_code == 200
+    request = message()
+    request.parameters["priority"].uint64_param = number  # as tritonclient writes it
+    await stub.ModelInfer(request)
+    waited = {name: sum(histogram.counts) for name, histogram in counts.queue_seconds.items()}
+    assert waited == {"interactive": 0, "batch": 0} | {label: 2}
+
+
+@pytest.mark.parametrize("priority", [-1, "high", True, 1.5], ids=str)
+async def test_a_priority_that_is_no_level_is_refused(http, priority):
+    response = await http.post(INFER, content=body(parameters={"priority": priority}))
+    assert response.status_code == 400
+    assert "priority" in response.json()["error"]
