@@ -78,7 +78,7 @@ class AdaptiveVocabulary(nn.Module):
         """
         head_NC = self._head(states_NH)
         first = self.edges[1]
-        cluster_N = torch.bucketize(words_N, words_N.new_tensor(self.edges[1:-1]), right=True)
+        cluster_N = torch.bucketize(words_N.contiguous(), words_N.new_tensor(self.edges[1:-1]), right=True)
         column_N = torch.where(cluster_N == 0, words_N, first + cluster_N - 1)
         log_p_N: Tensor = head_NC.gather(1, column_N.unsqueeze(1)).squeeze(1)
         for place, (low, _) in list(enumerate(self._clusters()))[1:]:

@@ -42,7 +42,9 @@ END_OF_LINE_ID = RESERVED
 
 EVALUATION_CHUNK = 100
 EVALUATION_STREAMS = 16
-"""Validation text is read in so many streams during training; a result is measured in one."""
+LONG = 1_000
+"""Validation text is read in so many streams during training, fewer where they were no such length; a result
+is measured in one."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ class CompletionRecipe:
         ``error`` is what the geometric mean of the probabilities leaves to 100 %.
         """
         assert isinstance(network, PointerSentinelLSTM)
-        scores = score(network, self.valid_ids, EVALUATION_STREAMS, self.device)
+        streams = min(EVALUATION_STREAMS, 1 + len(self.valid_ids) // LONG)
+        scores = score(network, self.valid_ids, streams, self.device)
         loss = -float(scores.log_probability.mean())
         extra = {"perplexity": math.exp(loss), "gate": float(scores.gate.mean())}
         return Evaluation(loss=loss, error=100 * (1 - math.exp(-loss)), extra=extra)

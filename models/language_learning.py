@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint
 from models.completion import CompletionOptions, CompletionRecipe, ids_of, score
 from models.data.language import PUBLISHED, TextSelection, held_out_words, load_corpus
 from models.families import build
 from models.frequency import Bucket, bucket_means
-from models.learning import DataChoice, Plan, ResultTable
+from models.learning import Cell, DataChoice, Plan, ResultTable
 from models.pointer_sentinel_lstm import PointerSentinelLSTM
 from models.presets import options_from
 from models.training import TrainingOptions
@@ -47,27 +50,42 @@ class LanguageLearning:
 
     def measure(self, checkpoints: Mapping[str, Checkpoint], choice: DataChoice) -> ResultTable:
         """Measure the perplexity over the full vocabulary, of all words and of words by frequency."""
-        columns: dict[str, dict[str, float]] = {}
-        counts: dict[str, int] = {}
+        losses: dict[str, NDArray[np.float64]] = {}
+        title = ""
         for name, checkpoint in checkpoints.items():
             source, split = held_out(checkpoint.training, choice)
             ids = ids_of(held_out_words(source, split), checkpoint.words)
+            if title not in ("", f"{source} {split}") or any(
+                len(other) != len(ids) for other in losses.values()
+            ):
+                raise ValueError("the checkpoints were trained on different text: choose with --data")
+            title = f"{source} {split}"
             network = build(checkpoint)
             assert isinstance(network, PointerSentinelLSTM)
-            losses = -score(network, ids).log_probability
-            buckets = [Bucket("all words", len(ids), float(losses.mean())), *bucket_means(ids, losses)]
-            columns[name] = {bucket.label: math.exp(bucket.mean) for bucket in buckets}
-            counts |= {bucket.label: bucket.words for bucket in buckets}
-        names = {name: "perplexity" if len(columns) == 1 else f"perplexity {name}" for name in columns}
-        rows = [
-            {
-                "words": label,
-                "predicted": count,
-                **{names[name]: columns[name].get(label) for name in columns},
-            }
-            for label, count in counts.items()
-        ]
-        return ResultTable(f"{source} {split}", rows)
+            losses[name] = -score(network, ids).log_probability
+        columns = dict(zip(["perplexity"], losses.values(), strict=True)) if len(losses) == 1 else losses
+        return ResultTable(title, perplexity_rows(columns, ids))
+
+
+def perplexity_rows(
+    losses: Mapping[str, Sequence[float] | NDArray[np.float64]], ids: NDArray[np.int64]
+) -> list[dict[str, Cell]]:
+    """Return a row for all words and one for each bucket of words by frequency.
+
+    Args:
+        losses: for each column the negative log-probability of every word.
+        ids: the words, sorted by frequency in the training text; those of all columns are the same.
+    """
+    tables = {}
+    for name, own in losses.items():
+        everything = Bucket("all words", len(ids), float(np.mean(own)))
+        tables[name] = [everything, *bucket_means(ids, own)]
+    first = next(iter(tables.values()))
+    return [
+        {"words": bucket.label, "predicted": bucket.words}
+        | {name: math.exp(table[place].mean) for name, table in tables.items()}
+        for place, bucket in enumerate(first)
+    ]
 
 
 def held_out(training: Mapping[str, Any], choice: DataChoice) -> tuple[str, Literal["valid", "test"]]:

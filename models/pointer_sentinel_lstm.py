@@ -204,7 +204,7 @@ class PointerSentinelLSTM(nn.Module):
         """
         shape, hidden = words_BT.shape, self.config.hidden
         flat_NH = output.states_BTH.reshape(-1, hidden)
-        log_vocabulary_BT = self.vocabulary.log_probability(flat_NH, words_BT.reshape(-1)).view(shape)
+        log_vocabulary_BT = self.vocabulary.log_probability(flat_NH, words_BT.flatten()).view(shape)
         log_gate_BT = output.attention_BTL1[..., -1]
         return torch.logaddexp(log_gate_BT + log_vocabulary_BT, pointed_at(output, words_BT))
 

@@ -122,10 +122,10 @@ def load_corpus(selection: TextSelection, seed: int) -> Corpus:
         kept = round(len(words) * (1 - VALIDATION_SHARE))
         return Corpus(words[:kept], words[kept:], "wikitext", SAMPLE_RECORD)
     path = Path(selection.source)
-    lines = _text(path).splitlines()
+    lines = _lines(path)
     held_out = lines[round(len(lines) * (1 - VALIDATION_SHARE)) :]
     if selection.valid:
-        held_out = _text(Path(selection.valid)).splitlines()
+        held_out = _lines(Path(selection.valid))
     else:
         lines = lines[: len(lines) - len(held_out)]
     if not lines or not held_out:
@@ -145,7 +145,7 @@ def held_out_words(source: str, split: Literal["valid", "test"]) -> list[str]:
         return list(read_words(PUBLISHED[source].path(split)))
     if source == "sample":
         return sample_words(60, seed=20_001)
-    return _cut_lines(_text(Path(source)).splitlines())
+    return _cut_lines(_lines(Path(source)))
 
 
 def read_words(path: Path) -> Iterator[str]:
@@ -154,7 +154,7 @@ def read_words(path: Path) -> Iterator[str]:
     Raises:
         ValueError: it is not UTF-8 text.
     """
-    for line in _text(path).splitlines():
+    for line in _lines(path):
         yield from line.split()
         yield END_OF_LINE
 
@@ -169,10 +169,12 @@ def _cut_lines(lines: list[str]) -> list[str]:
     return cut("".join(f"{line}\n" for line in lines), "wikitext")
 
 
-def _text(path: Path) -> str:
+def _lines(path: Path) -> list[str]:
+    """Read lines; only a line feed ends one, whatever else Unicode has for that."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8", newline="\n") as stream:
         try:
-            return str(stream.read())
+            text = str(stream.read())
         except UnicodeDecodeError as error:
             raise ValueError(f"{path.name} is not UTF-8 text") from error
+    return text.removesuffix("\n").split("\n") if text else []

@@ -90,7 +90,7 @@ def _wikitext() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
 def _ptb() -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
     """Cut as in Mikolov's Penn Treebank: lower case, numbers are ``N``, no punctuation, ``do n't``."""
     abbreviations = [*ABBREVIATIONS, *map(str.lower, ABBREVIATIONS)]
-    ends_sentence = rf"(?<=[^\s.]){_not_after(abbreviations)}\.(?=\s+\p{{Lu}}|\s*$)"
+    ends_sentence = rf"(?<=[^\s.]){_not_after(abbreviations)}\.(?=[\"')\]]*(\s+[\"(]?\p{{Lu}}|\s*$))"
     return (
         normalizers.Sequence(
             [
