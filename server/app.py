@@ -21,6 +21,7 @@ from server.api.exchange import ExchangeMiddleware
 from server.api.gate import Gate, public_paths
 from server.api.health import health_routes
 from server.api.hot_path import HotEndpoint, HotPath
+from server.api.hugging_face.endpoint import HuggingFaceEndpoint
 from server.api.lifecycle import Lifecycle, Stage
 from server.api.metrics import Metrics, metrics_routes
 from server.api.models import model_routes
@@ -84,6 +85,8 @@ class EngramApp(FastAPI):
             service = TaskService(task(), self.repository, self.settings, self.lifecycle)
             routes.append(Route(f"/v1/{name}", TaskEndpoint(service), methods=["POST"]))
             routes.append(Route(f"/v1/{name}/batch", BatchEndpoint(service), methods=["POST"]))
+        hugging_face = HuggingFaceEndpoint(self.repository, self.settings, self.lifecycle)
+        routes.append(Route("/hf/{model}", hugging_face, methods=["POST"]))
         routes += health_routes(self.repository, self.lifecycle, self.keys)
         routes.append(open_inference_route(self.open_inference))
         routes += metrics_routes(self.metrics)

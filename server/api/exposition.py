@@ -87,6 +87,7 @@ class _Families(Collector):
         models = self._snapshot.models
         yield from _triton(models)
         yield from _endings_and_cells(models)
+        yield from _steps(models)
         for name, (about, histogram) in HISTOGRAMS.items():
             yield _histograms(name, about, models, histogram)
         yield _waits(models)
@@ -128,6 +129,24 @@ def _endings_and_cells(models: list[ModelSnapshot]) -> Iterator[Metric]:
         cells.add_metric((*key, "padding"), own.padded_cells - own.cells)
     yield endings
     yield cells
+
+
+def _steps(models: list[ModelSnapshot]) -> Iterator[Metric]:
+    """Of models that are driven step by step; the others take none."""
+    about = "Runs of a step graph, each one step for all requests in it."
+    steps = CounterMetricFamily("engram_steps", about, labels=MODEL)
+    rows = CounterMetricFamily(
+        "engram_step_rows", "Rows of all steps: tokens, counting each hypothesis.", labels=MODEL
+    )
+    for model in models:
+        key = (model.name, str(model.version))
+        steps.add_metric(key, model.statistics.steps)
+        rows.add_metric(key, model.statistics.stepped_rows)
+    yield steps
+    yield rows
+    yield _gauge(
+        "engram_running_requests", "Requests between two steps.", models, lambda model: model.running
+    )
 
 
 def _histograms(

@@ -10,12 +10,15 @@ from typing import Any
 
 import msgspec
 
-from server.api.error_handlers import ErrorEnvelope
+from server.api.error_handlers import ErrorEnvelope, PlainError
 from server.api.health import Health
+from server.api.hugging_face.forms import FORMS
 from server.api.models import ModelList, VocabularyList
 from server.api.pictures import PICTURES
+from server.api.streaming import EVENT_STREAM
 from server.api.task_endpoints import answer_type
 from server.tasks import Task
+from server.tasks.stepwise import events_of
 
 Json = dict[str, Any]
 
@@ -86,10 +89,11 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
 def document(title: str, version: str, tasks: Iterable[type[Task]], max_batch_items: int) -> Json:
     """Return the whole OpenAPI document."""
     paths: Json = {}
-    structs: list[type] = [ErrorEnvelope, Health, ModelList, VocabularyList]
+    structs: list[type] = [ErrorEnvelope, PlainError, Health, ModelList, VocabularyList]
+    structs += [form.Body for form in FORMS.values()]
     for task in tasks:
         answer = answer_type(task)
-        structs += [task.Request, answer]
+        structs += [task.Request, answer, *events_of(task)]
         paths |= _task_paths(task, answer.__name__, max_batch_items)
     paths |= _fixed_paths()
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
@@ -114,10 +118,10 @@ def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
                 "operationId": task.name,
                 "tags": ["tasks"],
                 "summary": about,
-                "description": "With `Accept: image/svg+xml` the answer is the heat map of its attention.",
+                "description": _forms_of_answer(task),
                 "parameters": [_TIMEOUT],
                 "requestBody": {"required": True, "content": _json(_ref(request), question)},
-                "responses": _responses(_json(_ref(answer), reply) | pictures, ERRORS),
+                "responses": _responses(_json(_ref(answer), reply) | pictures | _stream(task), ERRORS),
             }
         },
         f"/v1/{task.name}/batch": {
@@ -140,8 +144,42 @@ def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
     }
 
 
+def _forms_of_answer(task: type[Task]) -> str:
+    text = "With `Accept: image/svg+xml` the answer is the heat map of its attention."
+    if events_of(task):
+        text += " With `Accept: text/event-stream` it comes as events: each step, and `done` with the answer."
+    return text
+
+
+def _stream(task: type[Task]) -> Json:
+    """Describe the data of a task's own events; a stream ends with the answer or an error beside them."""
+    if not (events := events_of(task)):
+        return {}
+    return {EVENT_STREAM: {"schema": {"anyOf": [_ref(event.__name__) for event in events]}}}
+
+
+def _hugging_face() -> Json:
+    """Describe the Hugging Face form: the fields of a body depend on the model's task."""
+    errors = {
+        str(status): {"description": text.partition(":")[0], "content": _json(_ref("PlainError"))}
+        for status, text in ERRORS.items()
+    }
+    bodies = {"anyOf": [_ref(form.Body.__name__) for form in FORMS.values()]}
+    return {
+        "post": {
+            "operationId": "hugging_face",
+            "tags": ["tasks"],
+            "summary": "A task in the form that `huggingface_hub.InferenceClient` speaks.",
+            "parameters": [{**_NAME, "name": "model"}, _TIMEOUT],
+            "requestBody": {"required": True, "content": _json(bodies)},
+            "responses": {"200": {"description": "Success", "content": _json({})}, **errors},
+        }
+    }
+
+
 def _fixed_paths() -> Json:
     return {
+        "/hf/{model}": _hugging_face(),
         "/v1/models": _get("models", "Every model, with its state, device, metrics and limits.", "ModelList"),
         "/v1/models/{name}": _get("model", "One model.", "ModelCard", named=True),
         "/v1/models/{name}/vocabulary": _get(

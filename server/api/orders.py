@@ -54,7 +54,8 @@ def connect(fleet: Fleet, repository: Repository, metrics: Metrics) -> Orders:
 def counts_of(snapshot: Snapshot) -> Snapshot:
     """Return what of a snapshot outlives its process: counts, but neither queues nor executors."""
     models = [
-        replace(model, ready=True, executors=0, waiting=0, waiting_cells={}) for model in snapshot.models
+        replace(model, ready=True, executors=0, waiting=0, waiting_cells={}, running=0)
+        for model in snapshot.models
     ]
     return Snapshot(models, snapshot.http)
 

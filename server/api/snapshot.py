@@ -24,6 +24,7 @@ class ModelSnapshot:
     waiting: int
     waiting_cells: dict[str, int]
     statistics: Statistics
+    running: int = 0
 
     @classmethod
     def of(cls, model: LoadedModel) -> ModelSnapshot:
@@ -38,6 +39,7 @@ class ModelSnapshot:
             model.waiting[0],
             model.waiting_cells,
             model.statistics,
+            model.running,
         )
 
     def plus(self, other: ModelSnapshot) -> ModelSnapshot:
@@ -55,6 +57,7 @@ class ModelSnapshot:
             self.waiting + other.waiting,
             dict(Counter(self.waiting_cells) + Counter(other.waiting_cells)),
             statistics,
+            self.running + other.running,
         )
 
 

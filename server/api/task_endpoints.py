@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,15 +23,17 @@ from server.api.exchange import Exchange, exchange_of
 from server.api.lifecycle import Lifecycle
 from server.api.negotiation import JSON, accepted
 from server.api.pictures import PICTURES, draw
+from server.api.streaming import EVENT_STREAM, EventStream
 from server.api.urgency import priority_of
 from server.contract.attention import encode_array
 from server.runtime.executor import Run
 from server.runtime.lines import Priority
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.repository import Repository
+from server.runtime.stepwise.executor import OnEvents
 from server.settings import Settings
 from server.tasks import Task
-
+from server.tasks.stepwise import events_of
 
 T = TypeVar("T")
 
@@ -98,13 +101,17 @@ class TaskService:
         return due(exchange, self.settings.timeout_ms, timeout_ms)
 
     async def answer(
-        self, request: Any, exchange: Exchange, usual: Priority = Priority.INTERACTIVE
+        self,
+        request: Any,
+        exchange: Exchange,
+        usual: Priority = Priority.INTERACTIVE,
+        on_events: OnEvents | None = None,
     ) -> tuple[Any, Run, LoadedModel]:
         """Find the model and let it answer before the deadline, at the usual priority or the header's."""
         selector = {} if request.model else self.task.selector(request)
         model = self.repository.find(request.model, self.task.name, selector)
         deadline = self.deadline(exchange, request.timeout_ms)
-        answer, run = await model.answer(request, deadline, priority_of(exchange, usual))
+        answer, run = await model.answer(request, deadline, priority_of(exchange, usual), on_events)
         return answer, run, model
 
 
@@ -114,20 +121,24 @@ class TaskEndpoint:
     def __init__(self, service: TaskService) -> None:
         self._service = service
         self._decoder = msgspec.json.Decoder(service.task.Request)
-        self._offered = (JSON, *PICTURES)
+        self._offered = (JSON, *PICTURES, *([EVENT_STREAM] if events_of(service.task) else []))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         exchange = exchange_of(scope)
         media_type = accepted(exchange.headers, self._offered)
         body = await self._service.body(exchange, receive)
+        if media_type == EVENT_STREAM:
+            stream = EventStream(exchange, send, self._service.deadline(exchange))
+            await while_connected(stream.write(partial(self.reply, exchange, body)), scope, receive)
+            return
         work = self.reply(exchange, body) if media_type == JSON else self._draw(exchange, body, media_type)
         await send_bytes(send, await while_connected(work, scope, receive), media_type)
 
-    async def reply(self, exchange: Exchange, body: bytes) -> bytes:
-        """Return the answer to a body as JSON."""
+    async def reply(self, exchange: Exchange, body: bytes, on_events: OnEvents | None = None) -> bytes:
+        """Return the answer to a body as JSON, and tell what happens on the way to it."""
         request: Any = await self._service.decode(self._decoder, body)
-        answer, run, model = await self._service.answer(request, exchange)
+        answer, run, model = await self._service.answer(request, exchange, on_events=on_events)
         _note(exchange, run, model)
         return answer_body(answer, run, model, exchange)
 
