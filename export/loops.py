@@ -6,7 +6,8 @@ server computes when it drives them. Constants of both lie in the outer graph, e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -35,10 +36,8 @@ def greedy_loop(encoder: bytes, step: bytes, signature: Signature, greedy: Greed
     outer, body = _prefixed(encoder, ENCODER), _prefixed(step, STEP)
     _rename(outer, {ENCODER + spec.name: spec.name for spec in signature.inputs})
     encoded = {value.name.removeprefix(ENCODER) for value in outer.output}
-    wired = _Wiring(body, encoded, greedy)
     constants = _constants(
         {
-            "one": np.int64(1),
             "yes": np.bool_(True),
             "start": np.int64(greedy.start),
             "end": np.int64(-1 if greedy.end is None else greedy.end),
@@ -46,17 +45,20 @@ def greedy_loop(encoder: bytes, step: bytes, signature: Signature, greedy: Greed
             "none": np.int64(0),
             "nothing": np.float32(0),
             "no": np.bool_(False),
-            "first_axis": np.array([0]),
             "second_axis": np.array([1]),
         }
     )
-    nodes = [*outer.node, *_before(signature.inputs[0].name, greedy), *_loop(wired, signature, greedy)]
+    nodes = [
+        *outer.node,
+        *_before(signature.inputs[0].name, greedy),
+        *_loop(body, encoded, signature, greedy),
+    ]
     initializers = [*outer.initializer, *body.initializer, *constants]
     whole = helper.make_graph(
         nodes,
         "model",
-        [_value(spec) for spec in signature.inputs],
-        [_value(spec) for spec in signature.outputs],
+        [_value(spec, spec.name, spec.dims) for spec in signature.inputs],
+        [_value(spec, spec.name, spec.dims) for spec in signature.outputs],
     )
     _keep_once(whole, initializers)
     model = helper.make_model(
@@ -66,96 +68,104 @@ def greedy_loop(encoder: bytes, step: bytes, signature: Signature, greedy: Greed
     return bytes(model.SerializeToString())
 
 
-class _Wiring:
-    """What each input of the step is: a state (carried from step to step), the choice, or what stays."""
+@dataclass(frozen=True)
+class _Carried:
+    """A value that a step takes from the step before.
 
-    def __init__(self, body: GraphProto, encoded: set[str], greedy: Greedy) -> None:
-        self.body = body
-        outputs = {value.name.removeprefix(STEP) for value in body.output}
-        inputs = [value.name.removeprefix(STEP) for value in body.input]
-        self.states = [name for name in inputs if NEXT + name in outputs]
-        self.first = {name: ENCODER + name if name in encoded else name for name in inputs}
-        staying = [name for name in inputs if name not in (*self.states, greedy.choice)]
-        # A body sees the values around it: what stays needs no carrying.
-        _rename(body, {STEP + name: self.first[name] for name in staying})
+    ``name`` is what the body takes, ``following`` what it makes, ``first`` what the loop begins with and
+    ``last`` what it leaves; ``element`` and ``dims`` are its type.
+    """
+
+    name: str
+    following: str
+    first: str
+    last: str
+    element: int
+    dims: Sequence[str | int]
+
+    def value(self, name: str) -> ValueInfoProto:
+        return helper.make_tensor_value_info(name, self.element, self.dims)
+
+
+def _carried(body: GraphProto, encoded: set[str], greedy: Greedy) -> list[_Carried]:
+    """List the choice, who is running, the steps taken, and the states of the step."""
+    kinds = {value.name.removeprefix(STEP): value.type.tensor_type for value in body.input}
+    outputs = {value.name for value in body.output}
+    states = [
+        _Carried(
+            STEP + name,
+            STEP + NEXT + name,
+            ENCODER + name if name in encoded else name,
+            f"{LOOP}last.{name}",
+            kind.elem_type,
+            [dim.dim_param or dim.dim_value for dim in kind.shape.dim],
+        )
+        for name, kind in kinds.items()
+        if STEP + NEXT + name in outputs
+    ]
+    own = (
+        (STEP + greedy.choice, "choice", "first_choice", LOOP + "last_choice", TensorProto.INT64),
+        (LOOP + "running", "next_running", "all", LOOP + "still_running", TensorProto.BOOL),
+        (LOOP + "steps", "next_steps", "no_steps", LENGTHS, TensorProto.INT64),
+    )
+    return [
+        *(
+            _Carried(name, LOOP + following, LOOP + first, last, element, ["batch"])
+            for name, following, first, last, element in own
+        ),
+        *states,
+    ]
 
 
 def _before(some_input: str, greedy: Greedy) -> list[NodeProto]:
     """Make what the loop starts from: the batch, everyone running, no step taken, the first choice."""
-    nodes = [
+    most = ENCODER + greedy.most if isinstance(greedy.most, str) else LOOP + "most"
+    return [
         helper.make_node("Shape", [some_input], [LOOP + "batch"], start=0, end=1),
         helper.make_node("Expand", [LOOP + "start", LOOP + "batch"], [LOOP + "first_choice"]),
         helper.make_node("Expand", [LOOP + "yes", LOOP + "batch"], [LOOP + "all"]),
         helper.make_node("Expand", [LOOP + "none", LOOP + "batch"], [LOOP + "no_steps"]),
+        helper.make_node("Identity", [most], [LOOP + "limit"]),
     ]
-    most = ENCODER + greedy.most if isinstance(greedy.most, str) else LOOP + "most"
-    return [*nodes, helper.make_node("Identity", [most], [LOOP + "limit"])]
 
 
-def _loop(wired: _Wiring, signature: Signature, greedy: Greedy) -> list[NodeProto]:
+def _loop(body: GraphProto, encoded: set[str], signature: Signature, greedy: Greedy) -> list[NodeProto]:
     """Make the loop and turn what it stacked, steps first, to the batch first."""
-    body, specs = wired.body, {spec.name: spec for spec in signature.outputs}
-    values = {value.name: value for value in (*body.input, *body.output)}
-    shown = {greedy.chosen: LOOP + "choice", SCORES: LOOP + "score"}
-    shown |= {name: STEP + name for name in greedy.collected}
+    carried = _carried(body, encoded, greedy)
+    outside = {one.name for one in carried}
+    # A body sees the values around it: what stays the same needs no carrying.
+    staying = [value.name.removeprefix(STEP) for value in body.input if value.name not in outside]
+    _rename(body, {STEP + name: ENCODER + name if name in encoded else name for name in staying})
+    made = {greedy.chosen: LOOP + "choice", SCORES: LOOP + "score"}
+    made |= {name: STEP + name for name in greedy.collected}
+    shown = [spec for spec in signature.outputs if spec.name in made]
     nodes = [*body.node, *_choosing(greedy)]
-    for name, value in shown.items():
-        nodes += _hidden_when_ended(
-            value, LOOP + name + ".kept", len(specs[name].dims) - 2, specs[name].datatype
-        )
-    carried = {STEP + greedy.choice: LOOP + "choice", LOOP + "running": LOOP + "next_running"}
-    carried |= {LOOP + "steps": LOOP + "next_steps"}
-    carried |= {STEP + name: STEP + NEXT + name for name in wired.states}
-    batch = {
-        STEP + greedy.choice: TensorProto.INT64,
-        LOOP + "running": TensorProto.BOOL,
-        LOOP + "steps": TensorProto.INT64,
-        LOOP + "choice": TensorProto.INT64,
-        LOOP + "next_running": TensorProto.BOOL,
-        LOOP + "next_steps": TensorProto.INT64,
-    }
-    values |= {name: helper.make_tensor_value_info(name, kind, ["batch"]) for name, kind in batch.items()}
-    stacked = [
-        helper.make_tensor_value_info(
-            LOOP + name + ".kept",
-            ELEMENTS[specs[name].datatype],
-            ["batch", *specs[name].dims[2:]],
-        )
-        for name in shown
-    ]
+    for spec in shown:
+        nodes += _hidden_when_ended(made[spec.name], spec)
     inner = helper.make_graph(
         nodes,
         "step",
         [
             helper.make_tensor_value_info(LOOP + "number", TensorProto.INT64, []),
             helper.make_tensor_value_info(LOOP + "going", TensorProto.BOOL, []),
-            *(values[name] for name in carried),
+            *(one.value(one.name) for one in carried),
         ],
         [
             helper.make_tensor_value_info(LOOP + "go_on", TensorProto.BOOL, []),
-            *(values[name] for name in carried.values()),
-            *stacked,
+            *(one.value(one.following) for one in carried),
+            *(_value(spec, _kept(spec), ["batch", *spec.dims[2:]]) for spec in shown),
         ],
     )
-    first = [
-        LOOP + "first_choice",
-        LOOP + "all",
-        LOOP + "no_steps",
-        *(wired.first[name] for name in wired.states),
-    ]
-    last = [LOOP + "last_choice", LOOP + "still_running", LENGTHS]
-    last += [LOOP + "last." + name for name in wired.states]
+    stacked = [_kept(spec) + ".stacked" for spec in shown]
     loop = helper.make_node(
-        "Loop", ["", LOOP + "yes", *first], [*last, *(LOOP + name + ".stacked" for name in shown)], body=inner
+        "Loop",
+        ["", LOOP + "yes", *(one.first for one in carried)],
+        [*(one.last for one in carried), *stacked],
+        body=inner,
     )
     turned = [
-        helper.make_node(
-            "Transpose",
-            [LOOP + name + ".stacked"],
-            [name],
-            perm=[1, 0, *range(2, len(specs[name].dims))],
-        )
-        for name in shown
+        helper.make_node("Transpose", [steps_first], [spec.name], perm=[1, 0, *range(2, len(spec.dims))])
+        for steps_first, spec in zip(stacked, shown, strict=True)
     ]
     return [loop, *turned]
 
@@ -187,17 +197,22 @@ def _choosing(greedy: Greedy) -> list[NodeProto]:
     ]
 
 
-def _hidden_when_ended(value: str, kept: str, more_axes: int, datatype: str) -> list[NodeProto]:
-    """Put zeros where a row has ended before this step."""
-    zero = LOOP + {"INT64": "none", "FP32": "nothing", "BOOL": "no"}[datatype]
-    if not more_axes:
-        return [helper.make_node("Where", [LOOP + "running", value, zero], [kept])]
-    axes, wide = kept + ".axes", kept + ".running"
-    return [
-        helper.make_node("Constant", [], [axes], value_ints=list(range(1, 1 + more_axes))),
-        helper.make_node("Unsqueeze", [LOOP + "running", axes], [wide]),
-        helper.make_node("Where", [wide, value, zero], [kept]),
-    ]
+def _hidden_when_ended(value: str, spec: TensorSpec) -> list[NodeProto]:
+    """Put zeros where a row has ended before this step; ``spec`` is the output that it becomes part of."""
+    zero, running = LOOP + {"INT64": "none", "FP32": "nothing", "BOOL": "no"}[spec.datatype], LOOP + "running"
+    nodes = []
+    if more_axes := len(spec.dims) - 2:
+        axes, wide = _kept(spec) + ".axes", _kept(spec) + ".running"
+        nodes = [
+            helper.make_node("Constant", [], [axes], value_ints=list(range(1, 1 + more_axes))),
+            helper.make_node("Unsqueeze", [running, axes], [wide]),
+        ]
+        running = wide
+    return [*nodes, helper.make_node("Where", [running, value, zero], [_kept(spec)])]
+
+
+def _kept(spec: TensorSpec) -> str:
+    return f"{LOOP}{spec.name}.kept"
 
 
 def _prefixed(content: bytes, prefix: str) -> GraphProto:
@@ -213,8 +228,8 @@ def _rename(graph: GraphProto, names: Mapping[str, str]) -> None:
                 _rename(attribute.g, names)
 
 
-def _value(spec: TensorSpec) -> ValueInfoProto:
-    return helper.make_tensor_value_info(spec.name, ELEMENTS[spec.datatype], list(spec.dims))
+def _value(spec: TensorSpec, name: str, dims: Sequence[str | int]) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, ELEMENTS[spec.datatype], list(dims))
 
 
 def _constants(values: Mapping[str, np.ndarray | np.generic]) -> list[TensorProto]:
