@@ -16,10 +16,14 @@ from server.settings import variable
 
 
 def engram_command(arguments: argparse.Namespace, bundle: Bundle, port: int, *options: str) -> list[str]:
-    """Return the command of our server, without a log line for each request, as peers run too."""
+    """Return the command of our server, without a log line for each request, as peers run too.
+
+    It takes the port after ``port`` too, for gRPC.
+    """
     return [
         *(sys.executable, "-m", "server", "--port", str(port), "--log-level", "warning"),
         *("--model-repository", str(arguments.model_repository), "--models", bundle.manifest.name),
+        *("--grpc-port", str(port + 1)),
         *options,
     ]
 
@@ -27,7 +31,7 @@ def engram_command(arguments: argparse.Namespace, bundle: Bundle, port: int, *op
 @contextmanager
 def engram(arguments: argparse.Namespace, bundle: Bundle, *options: str) -> Iterator[Server]:
     """Run our server on its core; it has answered once."""
-    port = free_port()
+    port = free_port(2)
     with running(engram_command(arguments, bundle, port, *options), port, arguments.server_core) as server:
         wait_for_answer(server)
         yield server
@@ -36,9 +40,10 @@ def engram(arguments: argparse.Namespace, bundle: Bundle, *options: str) -> Iter
 @contextmanager
 def observed_engram(arguments: argparse.Namespace, bundle: Bundle, **settings: object) -> Iterator[Server]:
     """Run our server with a session that counts what really runs; ``observed`` asks for the counts."""
-    port = free_port()
+    port = free_port(2)
     environment = {
         "ENGRAM_PORT": str(port),
+        "ENGRAM_GRPC_PORT": str(port + 1),
         "ENGRAM_MODELS": bundle.manifest.name,
         "ENGRAM_MODEL_REPOSITORY": str(arguments.model_repository),
         **{variable(name): str(value) for name, value in settings.items()},

@@ -26,7 +26,7 @@ POLL_S = 0.005
 
 def start_seconds(arguments: argparse.Namespace, bundle: Bundle) -> float:
     """Return the seconds from the start of the process to its first answer."""
-    port = free_port()
+    port = free_port(2)
     began = time.perf_counter()
     with running(engram_command(arguments, bundle, port), port, arguments.server_core) as server:
         wait_for_answer(server, POLL_S)
