@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
+from unicodedata import combining
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,8 +98,16 @@ class Vocabulary:
         return len(self._ids)
 
     def ids(self, sentence: str) -> NDArray[np.int64]:
-        """Return the ids of the sentence's words; the array is shared and read-only."""
-        return self._cached(sentence) if len(sentence) <= CACHED_LENGTH else self._lookup(sentence)
+        """Return the ids of the sentence's words; the array is read-only."""
+        [packed] = self.packed([sentence])
+        return np.frombuffer(packed, np.int64)
+
+    def packed(self, sentences: Iterable[str]) -> list[bytes]:
+        """Return the ids of each sentence's words as the bytes of int64, which are quick to pad and join."""
+        cached, lookup = self._cached, self._lookup
+        return [
+            cached(sentence) if len(sentence) <= CACHED_LENGTH else lookup(sentence) for sentence in sentences
+        ]
 
     def split(self, sentence: str) -> list[str]:
         """Return the sentence's words as the model sees them: normalised, without punctuation."""
@@ -109,9 +118,12 @@ class Vocabulary:
         """Return every word as the model sees it, with its start and end in ``text`` as it was given."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         normalize = self._tokenizer.normalizer.normalize_str
+        places = (
+            encoding.offsets if text.isascii() else [_with_accents(text, *one) for one in encoding.offsets]
+        )
         return [
             (normalize(text[start:end]) if word == UNKNOWN else word, start, end)
-            for word, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+            for word, (start, end) in zip(encoding.tokens, places, strict=True)
         ]
 
     def id_of(self, word: str) -> int | None:
@@ -131,10 +143,15 @@ class Vocabulary:
         """Return up to ``n`` known words that look most like ``word``, the best first."""
         return get_close_matches(word, self.words, n) if len(word) <= LONGEST_WORD else []
 
-    def _lookup(self, sentence: str) -> NDArray[np.int64]:
-        ids = np.array(self._tokenizer.encode(sentence, add_special_tokens=False).ids, dtype=np.int64)
-        ids.setflags(write=False)
-        return ids
+    def _lookup(self, sentence: str) -> bytes:
+        return np.array(self._tokenizer.encode(sentence, add_special_tokens=False).ids, np.int64).tobytes()
+
+
+def _with_accents(text: str, start: int, end: int) -> tuple[int, int]:
+    """Let a word end after the combining marks of its last letter: normalising joined them."""
+    while end < len(text) and combining(text[end]):
+        end += 1
+    return start, end
 
 
 def split_sentences(text: str) -> list[str]:

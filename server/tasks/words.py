@@ -40,7 +40,7 @@ def story_ids(facts: Sequence[str], offset: int, max_words: int, vocabulary: Voc
     if max(map(len, facts)) > MAX_CHARACTERS:
         for field, fact in _fields(facts, offset):
             _check_characters(field, fact)
-    rows = [ids.tobytes() for ids in map(vocabulary.ids, facts)]
+    rows = vocabulary.packed(facts)
     longest = max(map(len, rows))
     if longest > max_words * ID_BYTES or b"" in rows:
         for place, row in enumerate(rows, offset):

@@ -35,9 +35,10 @@ def test_a_sentence_without_words_has_no_ids():
     assert VOCABULARY.ids(" ...!? ").tolist() == []
 
 
-def test_ids_are_shared_and_cannot_be_changed():
-    ids = VOCABULARY.ids("anna took the milk")
-    assert ids is VOCABULARY.ids("anna took the milk")
+def test_ids_are_kept_and_cannot_be_changed():
+    sentence = "anna took the milk"
+    ids = VOCABULARY.ids(sentence)
+    assert VOCABULARY.packed([sentence])[0] is VOCABULARY.packed([sentence])[0]
     with pytest.raises(ValueError, match="read-only"):
         ids[0] = 0
 
@@ -45,7 +46,7 @@ def test_ids_are_shared_and_cannot_be_changed():
 def test_long_sentences_are_read_and_not_kept():
     sentence = "milk " * CACHED_LENGTH
     assert VOCABULARY.ids(sentence).tolist() == VOCABULARY.ids("milk").tolist() * CACHED_LENGTH
-    assert VOCABULARY.ids(sentence) is not VOCABULARY.ids(sentence)
+    assert VOCABULARY.packed([sentence])[0] is not VOCABULARY.packed([sentence])[0]
 
 
 def test_unknown_words_are_listed_once_in_order():
@@ -118,3 +119,17 @@ def test_a_text_is_split_into_sentences(text, sentences):
 @given(st.lists(st.sampled_from(["Anna left.", "Ben came!", "Who?"]), max_size=8))
 def test_joined_sentences_split_back(sentences):
     assert split_sentences(" ".join(sentences)) == sentences == split_sentences("\n".join(sentences))
+
+
+def test_words_keep_their_places_in_the_text_as_it_was_given():
+    vocabulary = Vocabulary.from_words(["caf\u00e9", "the"])
+    text = "The  cafe\u0301, (Lune\u0301)."
+    assert vocabulary.spans(text) == [("the", 0, 3), ("caf\u00e9", 5, 10), ("lun\u00e9", 13, 18)]
+    assert text[13:18] == "Lune\u0301"
+
+
+def test_a_dumped_vocabulary_is_the_same_again():
+    vocabulary = Vocabulary.from_words(["caf\u00e9", "the"])
+    again = Vocabulary.parse(vocabulary.dump().encode())
+    assert again.words == vocabulary.words
+    assert (again.id_of("the"), again.id_of("nowhere")) == (3, None)
