@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from export.measure_completion import measure_completion
 from export.measure_stories import measure_stories
 from export.parity import largest_distance
 from export.served import Served
@@ -18,7 +19,7 @@ from server.runtime.session import OpenSession, Session, open_session
 Measure = Callable[[Served, DataChoice, Callable[[int, int], Any]], Measured]
 """Measures a served bundle on data that was chosen; is given what to tell how many of how many are done."""
 
-MEASURES: Mapping[str, Measure] = {"qa": measure_stories}
+MEASURES: Mapping[str, Measure] = {"qa": measure_stories, "complete": measure_completion}
 """How a bundle of each task is measured."""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from export.completion import completion_graphs
 from export.wrappers import Graph, Graphs, question_answering_graph
 from models.checkpoint import Checkpoint
 
 GRAPHS: dict[str, Callable[[Checkpoint], Graph | Graphs]] = {
     "dmn_plus": question_answering_graph,
+    "pointer_sentinel_lstm": completion_graphs,
 }
 """How the checkpoint of a family becomes a graph, or several."""
 

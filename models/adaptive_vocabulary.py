@@ -28,7 +28,7 @@ class AdaptiveVocabulary(nn.Module):
 
     def __init__(self, vocabulary: int, hidden: int, cutoffs: Sequence[int] = (), shrink: int = 3) -> None:
         super().__init__()
-        self.edges = (0, *cutoffs, vocabulary)
+        self.edges = (0, *(cut for cut in cutoffs if cut < vocabulary), vocabulary)
         sizes = [high - low for low, high in self._clusters()]
         widths = [max(1, hidden // shrink**place) for place in range(len(sizes))]
         self.tables = nn.ParameterList(

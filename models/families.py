@@ -10,6 +10,7 @@ from torch import nn
 
 from models.checkpoint import Checkpoint
 from models.dmn_plus import DMNPlus, DMNPlusConfig
+from models.pointer_sentinel_lstm import PointerSentinelConfig, PointerSentinelLSTM
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family(
             "dmn_plus", "qa", "DMN+", "Xiong, Merity, Socher 2016, arXiv 1603.01417", DMNPlusConfig, DMNPlus
+        ),
+        Family(
+            "pointer_sentinel_lstm",
+            "complete",
+            "Pointer sentinel LSTM",
+            "Merity, Xiong, Bradbury, Socher 2016, arXiv 1609.07843",
+            PointerSentinelConfig,
+            PointerSentinelLSTM,
         ),
     )
 }

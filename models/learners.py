@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from models.language_learning import LanguageLearning
 from models.learning import Learning
 from models.story_learning import StoryLearning
 
-LEARNING: dict[str, Learning] = {"qa": StoryLearning()}
+LEARNING: dict[str, Learning] = {"qa": StoryLearning(), "complete": LanguageLearning()}
 """How each task is learnt and measured, by its name."""

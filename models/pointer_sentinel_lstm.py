@@ -34,7 +34,8 @@ class PointerSentinelConfig:
     ``vocabulary`` is the number of word ids, sorted by frequency where there are ``cutoffs``.
     ``hidden`` is also the width of the embedding, which is tied to the softmax. ``window`` is L.
     ``pointer`` off leaves the same LSTM with its softmax alone: the control.
-    ``cutoffs`` and ``shrink`` make rare words cheaper (``models.adaptive_vocabulary``; a deviation).
+    ``cutoffs`` and ``shrink`` make rare words cheaper (``models.adaptive_vocabulary``; a deviation); cutoffs
+    beyond the vocabulary cut nothing.
     ``input_dropout``, ``layer_dropout`` and ``output_dropout`` act on embeddings, between layers, and before
     the softmax and the pointer's query; one mask serves a whole chunk (variational or locked dropout, Gal and
     Ghahramani 2016, arXiv 1512.05287). ``weight_drop`` drops recurrent weights (a deviation).
@@ -60,12 +61,8 @@ class PointerSentinelConfig:
         for name in ("input_dropout", "layer_dropout", "output_dropout", "weight_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        edges = (1, *self.cutoffs, self.vocabulary)
-        if any(low >= high for low, high in pairwise(edges)) and self.cutoffs:
-            raise ValueError(
-                f"cutoffs must rise and lie between 1 and the vocabulary's {self.vocabulary} words, "
-                f"got {list(self.cutoffs)}"
-            )
+        if any(low >= high for low, high in pairwise((1, *self.cutoffs))):
+            raise ValueError(f"cutoffs must be above 1 and rise, got {list(self.cutoffs)}")
 
 
 class State(NamedTuple):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from export.probes import question_answering
+from export.probes import completion, question_answering
 from server.contract.bundle import Bundle
 from server.contract.tensors import Arrays
 
 PROBES: dict[str, Callable[[Bundle], Sequence[Arrays]]] = {
     "qa": question_answering.probes,
+    "complete": completion.probes,
 }
 """How the probes of a task are made."""

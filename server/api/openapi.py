@@ -82,6 +82,39 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
             "batch_size": 1,
         },
     ),
+    "complete": (
+        {"text": "Ada Byron sailed to Lisbon. In Lisbon, Ada", "max_words": 1, "top_k": 2},
+        {
+            "text": " Byron",
+            "score": 0.41,
+            "words": [
+                {
+                    "word": "Byron",
+                    "text": " Byron",
+                    "probability": 0.41,
+                    "from_pointer": 0.4,
+                    "from_vocabulary": 0.01,
+                    "sentinel_gate": 0.55,
+                    "alternatives": [
+                        {"word": "Byron", "probability": 0.41, "from_pointer": 0.4, "from_vocabulary": 0.01},
+                        {"word": "was", "probability": 0.07, "from_pointer": 0.0, "from_vocabulary": 0.07},
+                    ],
+                    "attention": {
+                        "kind": "pointer_mixture",
+                        "normalized_over": "window",
+                        "axes": [{"name": "window", "labels": ["Ada", "Byron", "sailed", "<sentinel>"]}],
+                        "weights": [0.02, 0.4, 0.03, 0.55],
+                        "offset": 1,
+                    },
+                }
+            ],
+            "state": "AAAA",
+            "warnings": [],
+            "model": {"name": "pointer-sentinel-wikitext", "version": 1},
+            "timing_ms": {"queue": 0.05, "compute": 1.1, "total": 1.6},
+            "batch_size": 1,
+        },
+    ),
 }
 """For each task a request and the form of its answer; the numbers are made up."""
 

@@ -1,9 +1,10 @@
 """The tasks this server knows, by name. A new task is one module and one line here."""
 
 from server.tasks.base import Prepared, SingleRunTask, Task
+from server.tasks.completion import Completion
 from server.tasks.question_answering import QuestionAnswering
 from server.tasks.stepwise import Search, StepwiseTask
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (QuestionAnswering,)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (QuestionAnswering, Completion)}
 
 __all__ = ["TASKS", "Prepared", "Search", "SingleRunTask", "StepwiseTask", "Task"]

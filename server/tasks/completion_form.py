@@ -38,10 +38,8 @@ class CompleteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0, le=10, description="0 writes the most probable word; 1 draws from the model's own odds."),
     ] = 0.0
-    seed: Annotated[int, Meta(ge=0, lt=2**63, description="The same seed draws the same words.")] = 0
-    state: Annotated[
-        str | None, Meta(max_length=16_000_000, description="The `state` of the answer to go on from.")
-    ] = None
+    seed: Annotated[int, Meta(ge=0, le=2**53, description="The same seed draws the same words.")] = 0
+    state: Annotated[str | None, Meta(description="The `state` of the answer to go on from.")] = None
     return_state: Annotated[
         bool, Meta(description="Whether the answer carries what is needed to go on from its end.")
     ] = True

@@ -116,7 +116,7 @@ class Writing:
         allowed_V[PAD_ID] = 0.0
         if not request.allow_unknown:
             allowed_V[UNKNOWN_ID] = 0.0
-        best = _largest(allowed_V, request.top_k)
+        best = [word for word in _largest(allowed_V, request.top_k) if allowed_V[word] > 0]
         chosen = self._next(allowed_V)
         self._unread = np.array([chosen], np.int64)
         choice = self._choice(chosen, probabilities_V, attention_L1)

@@ -34,6 +34,10 @@ def test_the_probability_of_one_word_is_the_one_among_all(cutoffs):
     )
 
 
+def test_a_cut_beyond_the_vocabulary_cuts_nothing():
+    assert vocabulary((7, 40)).edges == vocabulary((7,)).edges == (0, 7, V)
+
+
 def test_rare_words_have_narrow_vectors():
     assert [tuple(table.shape) for table in vocabulary((3, 11)).tables] == [(3, 8), (8, 4), (12, 2)]
 
