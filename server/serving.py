@@ -15,6 +15,7 @@ import uvicorn
 from server.api.connection import ConnectionLimits, bounded_protocol
 from server.api.lifecycle import Stage
 from server.app import EngramApp
+from server.runtime.garbage import set_aside
 
 logger = logging.getLogger("server")
 
@@ -79,6 +80,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
+        set_aside()
         if not self.should_exit:
             self._started()
 

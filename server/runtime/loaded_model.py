@@ -14,6 +14,7 @@ from server.contract.tensors import Array, Arrays
 from server.errors import BundleError, EngramError, ModelNotReady
 from server.runtime.batcher import Batcher
 from server.runtime.executor import Run
+from server.runtime.garbage import look_again
 from server.runtime.lines import Priority
 from server.runtime.opening import Opening
 from server.runtime.options import RuntimeOptions
@@ -256,6 +257,7 @@ class LoadedModel:
         while self._visitors.count:  # noqa: ASYNC110 - an event would cost every request something
             await asyncio.sleep(0.01)
         await self.close()
+        look_again()
 
     def remains(self) -> LoadedModel:
         """Return what a table shows of this model once it is unloaded: what it was, without its sessions."""
