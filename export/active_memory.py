@@ -5,7 +5,6 @@ Legend: B batch, C cells, V symbols.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from onnxscript import FLOAT, graph, script
@@ -78,11 +77,6 @@ def scan_steps(  # noqa: PLR0917 - an ONNX function takes its inputs by position
 
     last, activities = op.Scan(state, numbers, body=step, num_scan_inputs=1)
     return last, activities
-
-
-def steps_node(state: Any, inside: Any, weights: Sequence[Any]) -> Any:
-    """Translate ``engram::diagonal_neural_gpu``."""
-    return scan_steps(state, inside, *weights)
 
 
 class ComputingGraph(nn.Module):

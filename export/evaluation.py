@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from export.measure_completion import measure_completion
+from export.measure_computing import measure_computing
+from export.measure_pointing import measure_pointing
+from export.measure_reading import measure_reading
 from export.measure_stories import measure_stories
 from export.parity import largest_distance
 from export.served import Served
@@ -19,7 +22,13 @@ from server.runtime.session import OpenSession, Session, open_session
 Measure = Callable[[Served, DataChoice, Callable[[int, int], Any]], Measured]
 """Measures a served bundle on data that was chosen; is given what to tell how many of how many are done."""
 
-MEASURES: Mapping[str, Measure] = {"qa": measure_stories, "complete": measure_completion}
+MEASURES: Mapping[str, Measure] = {
+    "qa": measure_stories,
+    "read": measure_reading,
+    "complete": measure_completion,
+    "point": measure_pointing,
+    "compute": measure_computing,
+}
 """How a bundle of each task is measured."""
 
 

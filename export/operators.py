@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from onnxscript import opset20 as op
 
+from export.active_memory import scan_steps
+
 
 def gru_node(x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
     """Translate ``engram::gru`` to one GRU node.
@@ -59,7 +61,44 @@ def lstm_node(x: Any, h: Any, c: Any, weights: Sequence[Any]) -> tuple[Any, Any]
     return op.Squeeze(states, second), op.Squeeze(last_c, first)
 
 
-OPERATORS: dict[str, Callable[..., Any]] = {"gru": gru_node, "lstm": lstm_node}
+def bidirectional_lstm_node(x: Any, weights: Sequence[Any]) -> Any:
+    """Translate ``engram::bidirectional_lstm`` to one LSTM node of both directions, from zero states."""
+    first: Any = [0]
+
+    def reorder(weight: Any) -> Any:
+        enter, forget, new, leave = op.Split(weight, axis=0, num_outputs=4)
+        return op.Concat(enter, leave, forget, new, axis=0)
+
+    def both(one: Any, other: Any) -> Any:
+        return op.Concat(op.Unsqueeze(one, first), op.Unsqueeze(other, first), axis=0)
+
+    def bias(b_ih: Any, b_hh: Any) -> Any:
+        return op.Concat(reorder(b_ih), reorder(b_hh), axis=0)
+
+    w_ih, w_hh, b_ih, b_hh, back_w_ih, back_w_hh, back_b_ih, back_b_hh = weights
+    states, _, _ = op.LSTM(  # [S, 2, B, H]
+        x,
+        both(reorder(w_ih), reorder(back_w_ih)),
+        both(reorder(w_hh), reorder(back_w_hh)),
+        both(bias(b_ih, b_hh), bias(back_b_ih, back_b_hh)),
+        hidden_size=int(w_hh.shape[1]),
+        direction="bidirectional",
+    )
+    joined: Any = [0, 0, -1]
+    return op.Reshape(op.Transpose(states, perm=[0, 2, 1, 3]), joined)
+
+
+def scan_node(state: Any, inside: Any, weights: Sequence[Any]) -> Any:
+    """Translate ``engram::diagonal_neural_gpu`` to one Scan."""
+    return scan_steps(state, inside, *weights)
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "gru": gru_node,
+    "lstm": lstm_node,
+    "bidirectional_lstm": bidirectional_lstm_node,
+    "diagonal_neural_gpu": scan_node,
+}
 """How ``torch.ops.engram.NAME`` is written; importing its family defines the operator."""
 
 

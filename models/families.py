@@ -8,8 +8,13 @@ from typing import Any
 
 from torch import nn
 
+from models.attention_gru import AttentionGRU, AttentionGRUConfig
+from models.attention_sum_reader import AttentionSumReader, AttentionSumReaderConfig
 from models.checkpoint import Checkpoint
+from models.diagonal_neural_gpu import DiagonalNeuralGPU, DiagonalNeuralGPUConfig
 from models.dmn_plus import DMNPlus, DMNPlusConfig
+from models.extended_neural_gpu import ExtendedNeuralGPU, ExtendedNeuralGPUConfig
+from models.pointer_network import PointerNetwork, PointerNetworkConfig
 from models.pointer_sentinel_lstm import PointerSentinelConfig, PointerSentinelLSTM
 
 
@@ -37,12 +42,52 @@ FAMILIES: dict[str, Family] = {
             "dmn_plus", "qa", "DMN+", "Xiong, Merity, Socher 2016, arXiv 1603.01417", DMNPlusConfig, DMNPlus
         ),
         Family(
+            "diagonal_neural_gpu",
+            "compute",
+            "Diagonal Neural GPU",
+            "Freivalds, Liepins 2017, arXiv 1702.08727",
+            DiagonalNeuralGPUConfig,
+            DiagonalNeuralGPU,
+        ),
+        Family(
+            "pointer_network",
+            "point",
+            "Pointer network",
+            "Vinyals, Fortunato, Jaitly 2015, arXiv 1506.03134",
+            PointerNetworkConfig,
+            PointerNetwork,
+        ),
+        Family(
             "pointer_sentinel_lstm",
             "complete",
             "Pointer sentinel LSTM",
             "Merity, Xiong, Bradbury, Socher 2016, arXiv 1609.07843",
             PointerSentinelConfig,
             PointerSentinelLSTM,
+        ),
+        Family(
+            "attention_sum_reader",
+            "read",
+            "Attention-sum reader",
+            "Kadlec, Schmid, Bajgar, Kleindienst 2016, arXiv 1603.01547",
+            AttentionSumReaderConfig,
+            AttentionSumReader,
+        ),
+        Family(
+            "attention_gru",
+            "translate",
+            "GRU with attention",
+            "Bahdanau, Cho, Bengio 2015, arXiv 1409.0473",
+            AttentionGRUConfig,
+            AttentionGRU,
+        ),
+        Family(
+            "extended_neural_gpu",
+            "translate",
+            "Extended Neural GPU",
+            "Kaiser, Bengio 2016, arXiv 1610.08613",
+            ExtendedNeuralGPUConfig,
+            ExtendedNeuralGPU,
         ),
     )
 }

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from export.probes import completion, question_answering
+from export.probes import completion, computing, pointing, question_answering, reading
 from server.contract.bundle import Bundle
 from server.contract.tensors import Arrays
 
 PROBES: dict[str, Callable[[Bundle], Sequence[Arrays]]] = {
     "qa": question_answering.probes,
+    "read": reading.probes,
     "complete": completion.probes,
+    "point": pointing.probes,
+    "compute": computing.probes,
 }
 """How the probes of a task are made."""

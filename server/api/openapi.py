@@ -115,6 +115,71 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
             "batch_size": 1,
         },
     ),
+    "compute": (
+        {"operation": "add", "operands": ["1", "1"], "base": 2},
+        {
+            "result": "10",
+            "score": 0.99,
+            "steps": 3,
+            "attention": {
+                "kind": "memory_activity",
+                "normalized_over": None,
+                "axes": [
+                    {"name": "step", "labels": ["1", "2", "3"]},
+                    {"name": "cell", "labels": ["1", "+", "1"]},
+                ],
+                "weights": [[0.4, 0.3, 0.5], [0.6, 0.2, 0.1], [0.3, 0.2, 0.1]],
+                "offset": 0,
+            },
+            "warnings": [],
+            "model": {"name": "neural-gpu-add", "version": 1},
+            "timing_ms": {"queue": 0.05, "compute": 0.6, "total": 0.9},
+            "batch_size": 1,
+        },
+    ),
+    "read": (
+        {
+            "document": "The lobster is blue. Cooks know the crab as well.",
+            "question": "A @placeholder turns red when it is cooked.",
+            "candidates": ["lobster", "crab"],
+        },
+        {
+            "answer": "lobster",
+            "score": 0.93,
+            "candidates": [
+                {"text": "lobster", "score": 0.93, "positions": [{"start": 4, "end": 11, "token": 1}]},
+                {"text": "crab", "score": 0.07, "positions": [{"start": 36, "end": 40, "token": 7}]},
+            ],
+            "attention": {
+                "kind": "token",
+                "normalized_over": "token",
+                "axes": [
+                    {"name": "answer", "labels": ["lobster"]},
+                    {
+                        "name": "token",
+                        "labels": [
+                            "The",
+                            "lobster",
+                            "is",
+                            "blue",
+                            "Cooks",
+                            "know",
+                            "the",
+                            "crab",
+                            "as",
+                            "well",
+                        ],
+                    },
+                ],
+                "weights": [[0.01, 0.78, 0.01, 0.04, 0.05, 0.01, 0.01, 0.06, 0.01, 0.02]],
+                "offset": 0,
+            },
+            "warnings": [],
+            "model": {"name": "reader-wikitext", "version": 1},
+            "timing_ms": {"queue": 0.05, "compute": 2.1, "total": 2.5},
+            "batch_size": 1,
+        },
+    ),
 }
 """For each task a request and the form of its answer; the numbers are made up."""
 

@@ -2,9 +2,14 @@
 
 from server.tasks.base import Prepared, SingleRunTask, Task
 from server.tasks.completion import Completion
+from server.tasks.computing import Computing
+from server.tasks.pointing import Pointing
 from server.tasks.question_answering import QuestionAnswering
+from server.tasks.reading import Reading
 from server.tasks.stepwise import Search, StepwiseTask
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (QuestionAnswering, Completion)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (QuestionAnswering, Reading, Completion, Pointing, Computing)
+}
 
 __all__ = ["TASKS", "Prepared", "Search", "SingleRunTask", "StepwiseTask", "Task"]

@@ -15,6 +15,7 @@ from engram.async_client import AsyncClient
 from engram.attention import Attention, Axis
 from engram.calls import QaOptions, QaRequest
 from engram.client import Client
+from engram.computing import ComputeAnswer, ComputeOptions
 from engram.errors import (
     APIStatusError,
     ConfigurationError,
@@ -52,6 +53,8 @@ __all__ = [
     "Axis",
     "Candidate",
     "Client",
+    "ComputeAnswer",
+    "ComputeOptions",
     "ConfigurationError",
     "ConnectionFailed",
     "DeadlineExceeded",

@@ -13,8 +13,9 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls, reading
+from engram import calls, computing, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
+from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
@@ -119,6 +120,17 @@ class AsyncClient:
         """Ask about a document and return it drawn, its words shaded by their attention."""
         request: ReadRequest = {"document": document, "question": question, **options}
         return await self._perform(self._core.run(reading.read_picture(request, format), timeout))
+
+    async def compute(
+        self,
+        operation: Operation,
+        *operands: str,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[ComputeOptions],
+    ) -> ComputeAnswer:
+        """Let a network compute with digits; see ``Client.compute``."""
+        request: ComputeRequest = {"operation": operation, "operands": operands, **options}
+        return await self._perform(self._core.run(computing.compute(request), timeout))
 
     async def models(self) -> list[Model]:
         """List the server's models."""

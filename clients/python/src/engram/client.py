@@ -12,8 +12,9 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls, reading
+from engram import calls, computing, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
+from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
@@ -153,6 +154,27 @@ class Client:
         """Ask about a document and return it drawn, its words shaded by their attention."""
         request: ReadRequest = {"document": document, "question": question, **options}
         return self._perform(self._core.run(reading.read_picture(request, format), timeout))
+
+    def compute(
+        self,
+        operation: Operation,
+        *operands: str,
+        timeout: float | None = None,
+        **options: Unpack[ComputeOptions],
+    ) -> ComputeAnswer:
+        """Let a network compute with digits.
+
+        Args:
+            operation: What to compute.
+            *operands: Strings of digits, most significant first: two numbers, or one sequence.
+            timeout: Seconds for this call instead of the client's.
+            **options: See ``ComputeOptions``.
+
+        Raises:
+            EngramError: See ``engram.errors`` for the tree.
+        """
+        request: ComputeRequest = {"operation": operation, "operands": operands, **options}
+        return self._perform(self._core.run(computing.compute(request), timeout))
 
     def models(self) -> list[Model]:
         """List the server's models."""

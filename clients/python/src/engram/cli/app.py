@@ -12,6 +12,8 @@ from engram import __version__
 from engram.calls import QaOptions, QaRequest
 from engram.cli import inputs, report
 from engram.cli.common import EXIT_CODES, Json, Timeout, Url, connect, console, save, warn
+from engram.cli.compute import EXAMPLES as COMPUTE_EXAMPLES
+from engram.cli.compute import compute
 from engram.cli.failures import Commands, UsageProblem, complain, exit_code
 from engram.cli.read import EXAMPLES as READ_EXAMPLES
 from engram.cli.read import read
@@ -212,3 +214,4 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
 
 
 app.command(epilog=READ_EXAMPLES)(read)
+app.command(epilog=COMPUTE_EXAMPLES)(compute)
