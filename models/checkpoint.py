@@ -24,7 +24,8 @@ class Checkpoint:
     ``config`` are the fields of the family's configuration, ``words`` the vocabulary in id order without the
     reserved ids, ``answers`` the answer strings in output order, ``limits`` the sizes the network is meant
     for, ``training`` the provenance (command, options, selection, seed, data, notes) and ``metrics`` what was
-    measured during training. ``tokenizer`` is the content of a ``tokenizer.json`` where words are not enough,
+    measured during training. ``tokenizer`` is the content of a ``tokenizer.json`` where words are not enough
+    (``target_tokenizer`` another one where what is written is cut differently from what is read),
     ``selector`` what tells the model from others of its task (``{"task": "tour"}``).
     """
 
@@ -38,6 +39,7 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     tokenizer: str = ""
     selector: dict[str, str | int] = field(default_factory=dict)
+    target_tokenizer: str = ""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -38,7 +38,17 @@ ARCHIVES = {
         keep=tuple(
             f"en-valid-10k/qa{n}_{split}.txt" for n in range(1, 21) for split in ("train", "valid", "test")
         ),
-    )
+    ),
+    "multi30k": Archive(
+        url="https://codeload.github.com/multi30k/dataset/tar.gz/a3d2e0d26b56f3846f66a952536ffed4e401d05a",
+        sha256="",  # made when it is asked for: each file is checked by its own
+        inside="dataset-a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/",
+        keep=tuple(
+            f"raw/{part}.{language}.gz"
+            for part in ("train", "val", "test_2016_flickr")
+            for language in ("en", "de", "fr")
+        ),
+    ),
 }
 
 
@@ -46,7 +56,7 @@ def dataset_folder(name: str) -> Path:
     """Return the folder of a data set, fetching it on first use.
 
     Raises:
-        FileNotFoundError: ``ENGRAM_DATA`` is set and does not hold it.
+        FileNotFoundError: ``ENGRAM_DATA`` does not hold it, or is not set and nothing fetches it.
         OSError: it could not be fetched.
         ValueError: a fetched file is not the published one.
     """
@@ -58,6 +68,8 @@ def dataset_folder(name: str) -> Path:
         return folder
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "engram" / "data" / name
+    if name not in ARCHIVES:
+        raise FileNotFoundError(f"{name} is not fetched: let ENGRAM_DATA name a folder that holds it")
     if not (folder / ".complete").exists():
         fetch(name, ARCHIVES[name], folder)
     return folder
