@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, Delaunay
 
-from models.data.tours import solve_tours
+from models.data.exact_tours import proven_tour
+from models.data.tours import EXACT_CITIES, solve_tours
 
 Task = Literal["convex_hull", "delaunay", "tour"]
 
@@ -47,13 +48,14 @@ class Drawing:
     """What is drawn: how many instances of each size, points uniform in the unit square.
 
     ``counts`` maps a number of points to a number of instances; ``kicks`` is the effort of the search for
-    round trips of more than twelve cities (``models.data.tours``).
+    round trips of more than twelve cities (``models.data.tours``); with ``proven`` they are solved exactly.
     """
 
     task: Task
     counts: Mapping[int, int]
     seed: int
     kicks: int = 20
+    proven: bool = False
 
     @property
     def file(self) -> str:
@@ -70,6 +72,7 @@ class _Order(NamedTuple):
     count: int
     seed: tuple[int, ...]
     kicks: int
+    proven: bool
 
 
 def solve(task: Task, points_P2: NDArray[Any]) -> NDArray[np.int64]:
@@ -85,6 +88,8 @@ def draw_instances(order: _Order) -> Instances:
     points_CP2 = rng.random((CHUNK, order.size, 2), dtype=np.float32)[: order.count]
     exact_CP2 = points_CP2.astype(np.float64)
     if order.task == "tour":
+        if order.proven and order.size > EXACT_CITIES:
+            return Instances(points_CP2, np.stack([proven_tour(one) for one in exact_CP2]).astype(np.int16))
         return Instances(points_CP2, solve_tours(exact_CP2, order.kicks, rng).astype(np.int16))
     answers = [solve(order.task, points_P2) for points_P2 in exact_CP2]
     answers_CL = np.full((len(answers), max(map(len, answers))), -1, np.int16)
@@ -139,7 +144,14 @@ def load_instances(
 
 def _draw(drawing: Drawing, processes: int, progress: Callable[[int], Any]) -> dict[int, Instances]:
     orders = [
-        _Order(drawing.task, size, min(CHUNK, count - first), (drawing.seed, size, first), drawing.kicks)
+        _Order(
+            drawing.task,
+            size,
+            min(CHUNK, count - first),
+            (drawing.seed, size, first),
+            drawing.kicks,
+            drawing.proven,
+        )
         for size, count in drawing.counts.items()
         for first in range(0, count, CHUNK)
     ]

@@ -1,4 +1,4 @@
-"""Rectangles and lines of text, written as SVG directly or painted as PNG with Pillow.
+"""Rectangles, lines, dots and lines of text, written as SVG directly or painted as PNG with Pillow.
 
 Both forms come from one list of shapes, so they show the same picture.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
 
 Anchor = Literal["start", "middle", "end"]
@@ -45,13 +45,40 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line from ``x, y`` to ``to_x, to_y``; ``tip`` as of a box."""
+
+    x: float
+    y: float
+    to_x: float
+    to_y: float
+    stroke: str
+    width: float = 2
+    tip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A filled circle around ``x, y``; ``tip`` as of a box."""
+
+    x: float
+    y: float
+    radius: float
+    fill: str
+    tip: str = ""
+
+
+Shape = Box | Text | Line | Dot
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """Shapes on a white ground, painted in order."""
 
     width: int
     height: int
     title: str
-    shapes: Sequence[Box | Text]
+    shapes: Sequence[Shape]
 
     def svg(self) -> bytes:
         """Return the drawing as an SVG document in UTF-8."""
@@ -60,9 +87,7 @@ class Drawing:
             f'viewBox="0 0 {self.width} {self.height}" font-family="{FONTS}" role="img">'
         )
         ground = f'<rect width="{self.width}" height="{self.height}" fill="#ffffff"/>'
-        shapes = "".join(
-            _svg_box(shape) if isinstance(shape, Box) else _svg_text(shape) for shape in self.shapes
-        )
+        shapes = "".join(map(_svg, self.shapes))
         return f"{head}<title>{_xml(self.title)}</title>{ground}{shapes}</svg>\n".encode()
 
     def png(self) -> bytes:
@@ -72,23 +97,9 @@ class Drawing:
         scale = 2 if 4 * self.width * self.height <= LARGEST_PNG else 1
         image = Image.new("RGB", (self.width * scale, self.height * scale), "#ffffff")
         pen = ImageDraw.Draw(image)
+        fonts = ImageFont.load_default
         for shape in self.shapes:
-            if isinstance(shape, Box):
-                right, bottom = shape.x + shape.width, shape.y + shape.height
-                corners = (shape.x * scale, shape.y * scale, right * scale - 1, bottom * scale - 1)
-                pen.rectangle(corners, fill=shape.fill)
-            else:
-                font = ImageFont.load_default(shape.size * scale)
-                anchor = {"start": "lm", "middle": "mm", "end": "rm"}[shape.anchor]
-                stroke = 0.4 * scale if shape.bold else 0  # the built-in font has one weight
-                pen.text(
-                    (shape.x * scale, shape.y * scale),
-                    printable(shape.text),
-                    fill=shape.fill,
-                    font=font,
-                    anchor=anchor,
-                    stroke_width=stroke,
-                )
+            _paint(pen, shape, scale, fonts)
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         return buffer.getvalue()
@@ -114,11 +125,53 @@ def text_width(text: str, size: float) -> float:
     return sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.53 for char in text) * size
 
 
+def _paint(pen: Any, shape: Shape, scale: int, fonts: Callable[[float], Any]) -> None:
+    """Paint one shape with a Pillow pen."""
+    match shape:
+        case Box(x, y, width, height):
+            corners = (x * scale, y * scale, (x + width) * scale - 1, (y + height) * scale - 1)
+            pen.rectangle(corners, fill=shape.fill)
+        case Line(x, y, to_x, to_y):
+            ends = (x * scale, y * scale, to_x * scale, to_y * scale)
+            pen.line(ends, fill=shape.stroke, width=max(1, round(shape.width * scale)))
+        case Dot(x, y, radius):
+            corners = tuple(value * scale for value in (x - radius, y - radius, x + radius, y + radius))
+            pen.ellipse(corners, fill=shape.fill)
+        case Text():
+            pen.text(
+                (shape.x * scale, shape.y * scale),
+                printable(shape.text),
+                fill=shape.fill,
+                font=fonts(shape.size * scale),
+                anchor={"start": "lm", "middle": "mm", "end": "rm"}[shape.anchor],
+                stroke_width=0.4 * scale if shape.bold else 0,  # the built-in font has one weight
+            )
+
+
+def _svg(shape: Shape) -> str:
+    match shape:
+        case Box():
+            return _svg_box(shape)
+        case Text():
+            return _svg_text(shape)
+        case Line():
+            ends = f'x1="{shape.x:g}" y1="{shape.y:g}" x2="{shape.to_x:g}" y2="{shape.to_y:g}"'
+            style = f'stroke="{shape.stroke}" stroke-width="{shape.width:g}" stroke-linecap="round"'
+            return _with_tip("line", f"{ends} {style}", shape.tip)
+        case Dot():
+            place = f'cx="{shape.x:g}" cy="{shape.y:g}" r="{shape.radius:g}" fill="{shape.fill}"'
+            return _with_tip("circle", place, shape.tip)
+
+
+def _with_tip(name: str, attributes: str, tip: str) -> str:
+    return f"<{name} {attributes}><title>{_xml(tip)}</title></{name}>" if tip else f"<{name} {attributes}/>"
+
+
 def _svg_box(box: Box) -> str:
     attributes = (
         f'x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" fill="{box.fill}"'
     )
-    return f"<rect {attributes}><title>{_xml(box.tip)}</title></rect>" if box.tip else f"<rect {attributes}/>"
+    return _with_tip("rect", attributes, box.tip)
 
 
 def _svg_text(text: Text) -> str:

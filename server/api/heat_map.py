@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from server.api.drawing import Box, Drawing, Text, shorten, text_width
+from server.api.drawing import Box, Drawing, Shape, Text, shorten, text_width
 
 ROW = 26
 CELL = 64
@@ -77,7 +77,7 @@ def _lay_out(grid: Grid, title: str, subtitle: str) -> Drawing:
     cell = max(CELL, *(text_width(head, 13) + 12 for head in grid.heads))
     legend = left + cell * len(grid.heads) + 28
     largest = float(grid.values.max(initial=0.0)) or 1.0
-    shapes: list[Box | Text] = [
+    shapes: list[Shape] = [
         Text(MARGIN, MARGIN + 12, title, 18, bold=True),
         Text(MARGIN, MARGIN + 38, subtitle, 12, fill=FAINT),
     ]
@@ -104,17 +104,17 @@ def colour(share: float) -> str:
     return f"#{round(red):02x}{round(green):02x}{round(blue):02x}"
 
 
-def _cell(box: Box, value: float, head: str, ink: str) -> list[Box | Text]:
+def _cell(box: Box, value: float, head: str, ink: str) -> list[Shape]:
     box = replace(box, tip=f"{head}: {value:.4f}".lstrip(": "))
     if value < 0.005:
         return [box]
     return [box, Text(box.x + box.width / 2, box.y + box.height / 2, f"{value:.2f}", 12, "middle", ink)]
 
 
-def _legend(x: float, y: float, largest: float) -> list[Box | Text]:
+def _legend(x: float, y: float, largest: float) -> list[Shape]:
     steps = 40
     each = LEGEND / steps
-    bar: list[Box | Text] = [
+    bar: list[Shape] = [
         Box(x, y + LEGEND - each * (step + 1), 14, each + 0.5, colour(step / (steps - 1)))
         for step in range(steps)
     ]

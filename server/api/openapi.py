@@ -180,6 +180,34 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
             "batch_size": 1,
         },
     ),
+    "point": (
+        {"task": "convex_hull", "points": [[0, 0], [4, 0], [2, 1], [1, 3]], "beam_size": 4},
+        {
+            "indices": [0, 1, 3],
+            "valid": True,
+            "score": 0.99,
+            "measures": {"area_coverage": 1.0},
+            "attention": {
+                "kind": "pointer",
+                "normalized_over": "point",
+                "axes": [
+                    {"name": "step", "labels": ["1", "2", "3", "4"]},
+                    {"name": "point", "labels": ["point 0", "point 1", "point 2", "point 3", "stop"]},
+                ],
+                "weights": [
+                    [0.99, 0.01, 0.0, 0.0, 0.0],
+                    [0.0, 1.0, 0.0, 0.0, 0.0],
+                    [0.0, 0.0, 0.0, 1.0, 0.0],
+                    [0.0, 0.0, 0.0, 0.0, 1.0],
+                ],
+                "offset": 0,
+            },
+            "warnings": [],
+            "model": {"name": "pointer-convex-hull", "version": 1},
+            "timing_ms": {"queue": 0.2, "compute": 1.1, "total": 1.6},
+            "batch_size": 1,
+        },
+    ),
 }
 """For each task a request and the form of its answer; the numbers are made up."""
 

@@ -10,8 +10,10 @@ import numpy as np
 from server.api.drawing import Drawing, can_paint_png
 from server.api.heat_map import Weights, heat_map
 from server.api.negotiation import PNG, SVG
+from server.api.plane_map import plane_map
 from server.api.shaded_text import Listed, places_of, shaded_text
 from server.contract.attention import Attention
+from server.tasks.pointing_form import PointAnswer, PointRequest
 from server.tasks.reading import ReadAnswer
 
 PICTURES = (SVG, PNG) if can_paint_png() else (SVG,)
@@ -20,6 +22,8 @@ PICTURES = (SVG, PNG) if can_paint_png() else (SVG,)
 
 def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model: str) -> bytes:
     """Return the heat map of an answer's attention, or the document that a reader looked at.
+
+    Points are drawn in the plane, beside the heat map.
 
     Args:
         media_type: one of ``PICTURES``.
@@ -37,6 +41,8 @@ def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model
         drawing = _read_document(request, answer, attention, (title, subtitle))
     else:
         drawing = heat_map(_dense(attention), axes, title, subtitle, attention.offset)
+        if isinstance(request, PointRequest) and isinstance(answer, PointAnswer):
+            drawing = plane_map(request.points, answer, _dense(attention), drawing)
     return drawing.png() if media_type == PNG else drawing.svg()
 
 
@@ -53,6 +59,8 @@ def _read_document(
 
 def _title(request: Any, answer: Any) -> str:
     question, text = getattr(request, "question", ""), getattr(answer, "answer", "")
+    if isinstance(request, PointRequest):
+        text = request.task.replace("_", " ")
     said = f"{text} ({answer.score:.0%})" if text else ""
     return " ".join(part for part in (question, said) if part)
 

@@ -48,8 +48,28 @@ def small_dmn_plus():
     )
 
 
+def small_pointer_network():
+    """Make an untrained network that answers with hulls."""
+    family = "pointer_network"
+    shape = tomllib.loads((PRESETS / f"{family}.toml").read_text())["tiny"]["network"]
+    record = FAMILIES[family]
+    config = record.config(**shape | {"hidden": 6, "attention": 5, "glimpse_heads": 3})
+    torch.manual_seed(1)
+    return Checkpoint(
+        family=family,
+        config=asdict(config),
+        weights=record.network(config).state_dict(),
+        words=[],
+        answers=[],
+        limits={"max_points": 11},
+        selector={"task": config.task},
+        training={"command": "python -m models train"},
+    )
+
+
 SMALL = {
     "dmn_plus": small_dmn_plus,
+    "pointer_network": small_pointer_network,
 }
 """How a small checkpoint of each family is made."""
 
