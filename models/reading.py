@@ -34,8 +34,8 @@ class ReadingOptions:
     ``passages_a_batch`` documents with many questions each, or ``questions_a_batch`` single questions of at
     most ``tokens_a_batch`` document words in all, padding included. ``max_tokens`` leaves out single
     questions about longer documents, 0 none. ``questions_an_epoch`` single questions are drawn over groups
-    with weight ``floor`` + running training error, so that what clicks late is not starved; 0 takes every
-    question once.
+    with weight ``floor`` + running training error, of which ``ceiling`` counts at most: what clicks late is
+    not starved, and what never does takes no more than its part. 0 takes every question once.
     """
 
     rival_weight: float = 1.0
@@ -45,6 +45,7 @@ class ReadingOptions:
     max_tokens: int = 0
     questions_an_epoch: int = 0
     floor: float = 0.05
+    ceiling: float = 1.0
     serve_max_tokens: int = 4_000
     serve_max_question_tokens: int = 256
     serve_max_candidates: int = 2_000
@@ -104,7 +105,7 @@ class QuestionMaterial:
             return np.concatenate(self._members)
         weights = np.array(
             [
-                (self._options.floor + error) * (len(members) > 0)
+                (self._options.floor + min(error, self._options.ceiling)) * (len(members) > 0)
                 for error, members in zip(self.error, self._members, strict=True)
             ]
         )

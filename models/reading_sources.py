@@ -50,8 +50,9 @@ class ReadingSelection:
     ``source`` is ``wikitext``, ``babi``, ``sample``, a plain text (``.txt``) to make questions from, or
     questions in files (``models.data.cloze_files``); ``valid`` is a validation file of the same kind, needed
     for files. ``tasks`` chooses bAbI tasks, ``renamed`` copies of a task's stories with interchangeable names
-    permuted. ``vocabulary`` keeps the most frequent words, and ``at_least`` those seen as often. ``context``,
-    ``ahead``, ``questions`` and ``anonymised`` say how passages are cut from running text
+    permuted. ``vocabulary`` keeps the most frequent words, and ``at_least`` those seen as often. ``watched``
+    is the most validation questions of a bAbI task that are looked at after each epoch, 0 for all.
+    ``context``, ``ahead``, ``questions`` and ``anonymised`` say how passages are cut from running text
     (``models.data.passages.Windows``).
     """
 
@@ -61,6 +62,7 @@ class ReadingSelection:
     renamed: dict[str, int] | None = None
     vocabulary: int = 10_000
     at_least: int = 2
+    watched: int = 0
     context: int = CONTEXT
     ahead: int = 5
     questions: int = 16
@@ -172,8 +174,17 @@ def _babi(selection: ReadingSelection, seed: int) -> Texts:
         own = [example for example in loaded.train if example.task == task]
         copies = (selection.renamed or {}).get(task, 0)
         train += babi.with_renamed(own, copies, seed) if copies else own
-    valid = [as_cloze(one) for one in loaded.valid]
+    valid = some_of_each([as_cloze(one) for one in loaded.valid], selection.watched)
     return Texts([], [as_cloze(one) for one in train], valid, (BABI_RECORD,), loaded.notes)
+
+
+def some_of_each(questions: Sequence[Cloze], most: int) -> list[Cloze]:
+    """Keep up to ``most`` questions of each group, from throughout it; 0 keeps all."""
+    if not most:
+        return list(questions)
+    groups = dict.fromkeys(one.group for one in questions)
+    members = [[one for one in questions if one.group == group] for group in groups]
+    return [one for own in members for one in own[:: max(1, len(own) // most)][:most]]
 
 
 def as_cloze(example: Example) -> Cloze:

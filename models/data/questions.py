@@ -114,6 +114,17 @@ class EncodedQuestions:
             yield cuts[number]
 
 
+def mentioned(numbers: Ints, lengths: dict[int, int]) -> list[int]:
+    """Return the numbers of the candidates in the order of their mentions; a mention has so many words."""
+    found: list[int] = []
+    place = 0
+    while place < len(numbers):
+        number = int(numbers[place])
+        found += [number] if number else []
+        place += lengths.get(number, 1)
+    return found
+
+
 def in_lines(question: Cloze, vocabulary: Vocabulary) -> NDArray[np.bool_]:
     """Say for each word of the document whether it stands in a line of the evidence."""
     counts = [len(vocabulary.split(line)) for line in question.document.split("\n")]
@@ -131,7 +142,8 @@ def baselines(questions: Sequence[Cloze], cutter: Vocabulary) -> tuple[NDArray[n
         words = cutter.split(one.document)
         candidates = [tuple(cutter.split(text)) for text in one.candidates] or [(word,) for word in words]
         numbered = {candidate: place for place, candidate in enumerate(dict.fromkeys(candidates), 1)}
-        found = [str(number) for number in number_candidates(words, numbered) if number]
+        lengths = {number: len(candidate) for candidate, number in numbered.items()}
+        found = [str(number) for number in mentioned(number_candidates(words, numbered), lengths)]
         choices = [str(number) for number in numbered.values()]
         answer = str(numbered.get(tuple(cutter.split(one.answer)), 0))
         frequent.append(most_frequent_candidate(found, choices) == answer)
