@@ -14,7 +14,6 @@ from models.checkpoint import Checkpoint
 from models.diagonal_neural_gpu import DiagonalNeuralGPU, DiagonalNeuralGPUConfig
 from models.dmn_plus import DMNPlus, DMNPlusConfig
 from models.extended_neural_gpu import ExtendedNeuralGPU, ExtendedNeuralGPUConfig
-from models.extended_neural_gpu import ExtendedNeuralGPU, ExtendedNeuralGPUConfig
 from models.pointer_network import PointerNetwork, PointerNetworkConfig
 from models.pointer_sentinel_lstm import PointerSentinelConfig, PointerSentinelLSTM
 
@@ -73,22 +72,6 @@ FAMILIES: dict[str, Family] = {
             "Kadlec, Schmid, Bajgar, Kleindienst 2016, arXiv 1603.01547",
             AttentionSumReaderConfig,
             AttentionSumReader,
-        ),
-        Family(
-            "attention_gru",
-            "translate",
-            "GRU with attention",
-            "Bahdanau, Cho, Bengio 2015, arXiv 1409.0473",
-            AttentionGRUConfig,
-            AttentionGRU,
-        ),
-        Family(
-            "extended_neural_gpu",
-            "translate",
-            "Extended Neural GPU",
-            "Kaiser, Bengio 2016, arXiv 1610.08613",
-            ExtendedNeuralGPUConfig,
-            ExtendedNeuralGPU,
         ),
         Family(
             "attention_gru",

@@ -9,11 +9,9 @@ from models.point_learning import PointLearning
 from models.reading_learning import ReadingLearning
 from models.story_learning import StoryLearning
 from models.translation_learning import TranslationLearning
-from models.translation_learning import TranslationLearning
 
 LEARNING: dict[str, Learning] = {
     "qa": StoryLearning(),
-    "translate": TranslationLearning(),
     "read": ReadingLearning(),
     "translate": TranslationLearning(),
     "complete": LanguageLearning(),
