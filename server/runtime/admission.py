@@ -53,10 +53,11 @@ class Admission:
         limit = int(self._options.max_queue_cost * SHARES[priority])
         if waiting.cost + cost > limit:
             raise self._refusal(f"it queues {limit} cells (ENGRAM_MAX_QUEUE_COST)", executors, limit=limit)
-        if not self._rate.is_known:
+        rate = self._rate
+        if not rate.is_known:
             return
-        wait_s = self._rate.seconds_for(waiting.cost_ahead(priority) + sum(in_work)) / executors
-        answer_s = MARGIN * (wait_s + self._rate.seconds_for(cost))
+        wait_s = rate.seconds_for(waiting.cost_ahead(priority) + sum(in_work)) / executors
+        answer_s = MARGIN * (wait_s + rate.seconds_for(cost))
         most_ms = self._options.max_queue_ms
         if answer_s > left_s:
             raise self._refusal(f"there is no answer within {left_s * 1e3:.0f} ms", executors)

@@ -37,6 +37,11 @@ class Sized(Protocol):
 S = TypeVar("S", bound=Sized)
 
 
+def _distance(shape: tuple[int, ...], other: Sized) -> int:
+    """Return the padding that a request would need beside one of this shape, up to a constant."""
+    return other.cells if other.shape == shape else 2 * prod(map(max, shape, other.shape)) - other.cells
+
+
 def choose(waiting: Iterable[S], max_size: int, max_cost: int) -> list[S]:
     """Choose the next batch: the oldest request, and with it those of nearest shape that fit.
 
@@ -50,7 +55,7 @@ def choose(waiting: Iterable[S], max_size: int, max_cost: int) -> list[S]:
     oldest, *others = islice(waiting, LOOK_AHEAD)
     batch, shape, row, real = [oldest], oldest.shape, oldest.cells, oldest.cells
     own = oldest.shape
-    for candidate in sorted(others, key=lambda each: 2 * prod(map(max, own, each.shape)) - each.cells):
+    for candidate in sorted(others, key=lambda each: _distance(own, each)):
         if len(batch) == max_size or (len(batch) + 1) * row > max_cost:
             break
         joint, joint_row = shape, row
@@ -83,4 +88,4 @@ class ServiceRate:
 
     def seconds_for(self, cells: int) -> float:
         """Return how long this many cells take; one second as long as nothing was observed."""
-        return cells * self._seconds / self._cells if self.is_known else 1.0
+        return cells * self._seconds / self._cells if self._cells else 1.0

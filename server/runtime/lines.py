@@ -49,29 +49,35 @@ class Lines(Generic[E]):
         self._overtaken = dict.fromkeys(Priority, 0)
         self.costs = dict.fromkeys(Priority, 0)
         """What the requests of each priority count for."""
+        self.cost = 0
+        """What all of them count for."""
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
-
-    @property
-    def cost(self) -> int:
-        """What all of them count for."""
-        return sum(self.costs.values())
+        return self._count
 
     def cost_ahead(self, priority: Priority) -> int:
         """Return what those count for that run before a newcomer of this priority."""
-        return sum(cost for each, cost in self.costs.items() if each <= priority)
+        ahead = 0
+        for each, cost in self.costs.items():
+            if each <= priority:
+                ahead += cost
+        return ahead
 
     def add(self, entry: E) -> None:
         """Let a request wait."""
         self._lines[entry.priority][id(entry)] = entry
         self.costs[entry.priority] += entry.cost
+        self.cost += entry.cost
+        self._count += 1
 
     def remove(self, entry: E) -> bool:
         """Take a request out, and say whether it waited."""
         if self._lines[entry.priority].pop(id(entry), None) is None:
             return False
         self.costs[entry.priority] -= entry.cost
+        self.cost -= entry.cost
+        self._count -= 1
         return True
 
     def values(self) -> Iterator[E]:
