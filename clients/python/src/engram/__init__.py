@@ -15,6 +15,7 @@ from engram.async_client import AsyncClient
 from engram.attention import Attention, Axis
 from engram.calls import QaOptions, QaRequest
 from engram.client import Client
+from engram.completing import CompleteOptions, CompleteRequest, Completion, WordChoice, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions
 from engram.errors import (
     APIStatusError,
@@ -53,6 +54,9 @@ __all__ = [
     "Axis",
     "Candidate",
     "Client",
+    "CompleteOptions",
+    "CompleteRequest",
+    "Completion",
     "ComputeAnswer",
     "ComputeOptions",
     "ConfigurationError",
@@ -88,4 +92,6 @@ __all__ = [
     "Unavailable",
     "UnexpectedResponse",
     "UnknownWords",
+    "WordChoice",
+    "WrittenWord",
 ]

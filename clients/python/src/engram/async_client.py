@@ -6,22 +6,25 @@ import asyncio
 import copy
 import random as chance
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls, computing, reading
+from engram import calls, completing, computing, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
+from engram.completing import CompleteOptions, CompleteRequest, Completion, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
 from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
+from engram.streaming import EventReader, Stream
 
+E = TypeVar("E")
 T = TypeVar("T")
 
 
@@ -132,6 +135,50 @@ class AsyncClient:
         request: ComputeRequest = {"operation": operation, "operands": operands, **options}
         return await self._perform(self._core.run(computing.compute(request), timeout))
 
+    async def complete(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[CompleteOptions],
+    ) -> Completion:
+        """Let a language model go on with a text; see ``Client.complete``."""
+        request: CompleteRequest = {"text": text, **options}
+        return await self._perform(self._core.run(completing.complete(request), timeout))
+
+    def complete_stream(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[CompleteOptions],
+    ) -> AsyncIterator[WrittenWord | Completion]:
+        """Let a language model go on with a text, word by word; see ``Client.complete_stream``."""
+        request: CompleteRequest = {"text": text, **options}
+        return self._stream(completing.complete_stream(request), timeout)
+
+    async def complete_many(
+        self,
+        requests: Iterable[CompleteRequest],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+    ) -> list[Completion | ItemError]:
+        """Let a language model go on with many texts, in order; see ``Client.ask_many``."""
+        many = self._core.many(completing.complete_batch, list(requests), timeout)
+        return await self._perform(many)
+
+    async def complete_picture(
+        self,
+        text: str,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[CompleteOptions],
+    ) -> bytes:
+        """Let a language model go on with a text, and return the picture of its pointer."""
+        request: CompleteRequest = {"text": text, **options}
+        return await self._perform(self._core.run(completing.complete_picture(request, format), timeout))
+
     async def models(self) -> list[Model]:
         """List the server's models."""
         return await self._perform(self._core.run(calls.models()))
@@ -200,3 +247,24 @@ class AsyncClient:
         except httpx2.RequestError as error:
             return error
         return Reply(response.status_code, response.headers, response.content)
+
+    async def _stream(self, stream: Stream[E, T], timeout: float | None) -> AsyncIterator[E | T]:  # noqa: ASYNC109
+        """Send a call once and yield its events as they arrive, and its answer at last."""
+        attempt = self._core.once(stream.call, timeout)
+        try:
+            response = await self._http.send(attempt.send.request, stream=True)
+            try:
+                if response.status_code != httpx2.codes.OK:
+                    body = await response.aread()
+                    raise attempt.failure(Reply(response.status_code, response.headers, body))
+                reader = EventReader(stream, response.headers)
+                async for chunk in response.aiter_bytes():
+                    for event in reader.feed(chunk):
+                        yield event
+                    if self._core.clock() > attempt.send.give_up_at:
+                        raise httpx2.ReadTimeout("the events came too slowly", request=attempt.send.request)
+                reader.finish(attempt.request_id)
+            finally:
+                await response.aclose()
+        except httpx2.RequestError as error:
+            raise attempt.failure(error) from error

@@ -5,22 +5,25 @@ from __future__ import annotations
 import copy
 import random as chance
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls, computing, reading
+from engram import calls, completing, computing, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
+from engram.completing import CompleteOptions, CompleteRequest, Completion, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
 from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
+from engram.streaming import EventReader, Stream
 
+E = TypeVar("E")
 T = TypeVar("T")
 
 
@@ -176,6 +179,66 @@ class Client:
         request: ComputeRequest = {"operation": operation, "operands": operands, **options}
         return self._perform(self._core.run(computing.compute(request), timeout))
 
+    def complete(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[CompleteOptions],
+    ) -> Completion:
+        """Let a language model go on with a text.
+
+        Args:
+            text: What has been written so far; with ``state``, only what is new.
+            timeout: Seconds for this call instead of the client's.
+            **options: See ``CompleteOptions``.
+
+        Raises:
+            EngramError: See ``engram.errors`` for the tree.
+        """
+        request: CompleteRequest = {"text": text, **options}
+        return self._perform(self._core.run(completing.complete(request), timeout))
+
+    def complete_stream(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[CompleteOptions],
+    ) -> Iterator[WrittenWord | Completion]:
+        """Let a language model go on with a text, and get each word as it is written.
+
+        Yields:
+            Words as they come, and at last the whole ``Completion``. Leaving the loop ends the request.
+
+        Raises:
+            EngramError: See ``engram.errors`` for the tree; nothing is tried again.
+        """
+        request: CompleteRequest = {"text": text, **options}
+        return self._stream(completing.complete_stream(request), timeout)
+
+    def complete_many(
+        self,
+        requests: Iterable[CompleteRequest],
+        *,
+        timeout: float | None = None,
+    ) -> list[Completion | ItemError]:
+        """Let a language model go on with many texts, in order; see ``ask_many``."""
+        many = self._core.many(completing.complete_batch, list(requests), timeout)
+        return self._perform(many)
+
+    def complete_picture(
+        self,
+        text: str,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,
+        **options: Unpack[CompleteOptions],
+    ) -> bytes:
+        """Let a language model go on with a text, and return the picture of its pointer."""
+        request: CompleteRequest = {"text": text, **options}
+        return self._perform(self._core.run(completing.complete_picture(request, format), timeout))
+
     def models(self) -> list[Model]:
         """List the server's models."""
         return self._perform(self._core.run(calls.models()))
@@ -256,3 +319,23 @@ class Client:
             if self._core.clock() > give_up_at:
                 raise httpx2.ReadTimeout("the body came too slowly", request=response.request)
         return bytes(body)
+
+    def _stream(self, stream: Stream[E, T], timeout: float | None) -> Iterator[E | T]:
+        """Send a call once and yield its events as they arrive, and its answer at last."""
+        attempt = self._core.once(stream.call, timeout)
+        try:
+            response = self._http.send(attempt.send.request, stream=True)
+            try:
+                if response.status_code != httpx2.codes.OK:
+                    body = self._read(response, attempt.send.give_up_at)
+                    raise attempt.failure(Reply(response.status_code, response.headers, body))
+                reader = EventReader(stream, response.headers)
+                for chunk in response.iter_bytes():
+                    yield from reader.feed(chunk)
+                    if self._core.clock() > attempt.send.give_up_at:
+                        raise httpx2.ReadTimeout("the events came too slowly", request=attempt.send.request)
+                reader.finish(attempt.request_id)
+            finally:
+                response.close()
+        except httpx2.RequestError as error:
+            raise attempt.failure(error) from error

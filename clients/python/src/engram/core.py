@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from engram import calls
 from engram.calls import Call, PictureFormat, QaRequest
 from engram.errors import ConnectionFailed, ServerError, Timeout, Unavailable
-from engram.exchange import Steps, exchange
+from engram.exchange import Attempt, Steps, attempt, exchange
 from engram.options import Options
 from engram.results import Answer, ItemError
 
@@ -35,6 +35,11 @@ class Core:
         """Make one call."""
         options = self.options if timeout is None else replace(self.options, timeout=timeout)
         return exchange(call, options, self.clock, self.random)
+
+    def once(self, call: Call[T], timeout: float | None = None) -> Attempt:
+        """Make one call that is sent once, because its answer is used as it arrives."""
+        options = self.options if timeout is None else replace(self.options, timeout=timeout)
+        return attempt(call, options, self.clock)
 
     def ask(self, request: QaRequest, timeout: float | None) -> Steps[Answer]:
         """Ask one question."""

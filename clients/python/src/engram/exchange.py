@@ -78,6 +78,27 @@ class PhaseTimeouts(Mapping[str, float]):
         return 4
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A call that is sent once, because its answer is used as it arrives."""
+
+    send: Send
+    call: Call[Any]
+    options: Options
+    request_id: str
+
+    def failure(self, outcome: Reply | httpx2.RequestError) -> EngramError:
+        """Return the exception for what came instead of an answer."""
+        return _error(outcome, self.call, self.options, self.request_id)
+
+
+def attempt(call: Call[Any], options: Options, clock: Callable[[], float]) -> Attempt:
+    """Build a call that is sent once."""
+    request_id = uuid4().hex
+    send = _send(call, options, request_id, clock() + options.timeout, clock)
+    return Attempt(send, call, options, request_id)
+
+
 def exchange(
     call: Call[T], options: Options, clock: Callable[[], float], random: Callable[[], float]
 ) -> Steps[T]:

@@ -12,6 +12,8 @@ from engram import __version__
 from engram.calls import QaOptions, QaRequest
 from engram.cli import inputs, report
 from engram.cli.common import EXIT_CODES, Json, Timeout, Url, connect, console, save, warn
+from engram.cli.complete import EXAMPLES as COMPLETE_EXAMPLES
+from engram.cli.complete import complete
 from engram.cli.compute import EXAMPLES as COMPUTE_EXAMPLES
 from engram.cli.compute import compute
 from engram.cli.failures import Commands, UsageProblem, complain, exit_code
@@ -215,3 +217,4 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
 
 app.command(epilog=READ_EXAMPLES)(read)
 app.command(epilog=COMPUTE_EXAMPLES)(compute)
+app.command(epilog=COMPLETE_EXAMPLES)(complete)
