@@ -41,6 +41,7 @@ class Decoder(RequestQueue[Entry, StepwiseExecutor, StageSessions]):
         self._bundle = bundle
         self._wiring = Wiring.of(bundle.manifest)
         self._next: Entry | None = None
+        self._joining: dict[StepwiseExecutor, list[Entry]] = {}
         self._busy_s = 0.0
         super().__init__(sessions, options, clock, renew=renew)
 
@@ -102,23 +103,24 @@ class Decoder(RequestQueue[Entry, StepwiseExecutor, StageSessions]):
         return any(len(each.entries) < self._options.max_batch_size for each in self._executors)
 
     def _is_idle(self) -> bool:
-        return not any(executor.entries for executor in self._executors)
+        return not self._joining and not any(executor.entries for executor in self._executors)
 
     def _dispatch(self) -> None:
         """Let waiting requests join, one after the other, where there is most room for them."""
         self._dispatching = False
-        admitted: dict[StepwiseExecutor, list[Entry]] = {}
+        joining = self._joining
         while self._waiting and self._executors:
             entry = self._first()
-            executor = min(self._executors, key=lambda each: each.cost + _cost(admitted.get(each, ())))
-            joined = admitted.setdefault(executor, [])
+            executor = min(self._executors, key=lambda each: each.cost + _cost(joining.get(each, ())))
+            joined = joining.setdefault(executor, [])
             if not self._fits(entry, executor, joined):
                 break
             self._next = None
             joined += self._take([entry])
-        for executor, entries in admitted.items():
+        for executor, entries in joining.items():
             if entries:
                 executor.admit(entries)
+        joining.clear()
         self._note_quiet()
 
     def _first(self) -> Entry:

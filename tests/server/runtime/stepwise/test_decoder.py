@@ -262,6 +262,17 @@ async def test_draining_answers_what_was_accepted_and_refuses_the_rest():
     assert [each.answer for each in answers] == [alone(LONG)[0], alone(SHORT)[0]]
 
 
+async def test_draining_waits_for_the_last_walk():
+    stages = sessions()
+    async with decoder_of(stages) as decoder:
+        running = await occupy(decoder, stages)
+        draining = asyncio.create_task(decoder.drain())
+        await asyncio.sleep(0.01)
+        assert not draining.done()
+        stages.step.gate.set()
+        await asyncio.gather(draining, running)
+
+
 async def test_closing_finishes_what_walks_refuses_what_waits_and_closes_the_sessions():
     stages = sessions()
     async with decoder_of(stages, max_batch_size=1) as decoder:
