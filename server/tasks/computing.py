@@ -48,9 +48,9 @@ class ComputeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attention_top_k: Annotated[
         int, Meta(ge=1, le=1000, description="How many cells a step lists in the form `top`.")
     ] = 5
-    timeout_ms: Annotated[
-        float | None, Meta(gt=0, description="Milliseconds after which no answer is wanted any more.")
-    ] = None
+    timeout_ms: Annotated[float, Meta(gt=0, description="Answer within this time or not at all.")] | None = (
+        None
+    )
 
 
 class ComputeAnswer(msgspec.Struct, frozen=True):
