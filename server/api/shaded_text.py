@@ -16,6 +16,14 @@ MOST_LINES = 150
 """Lines shown at most; of a longer document those with the largest weights are kept, in order."""
 MOST_CANDIDATES = 12
 BAR = 200
+FAINTEST = 0.02
+"""Below this share of the largest weight a word has no shade."""
+WIDTHS = {
+    **dict.fromkeys("ijl.,;:'|!()[]", 0.3),
+    **dict.fromkeys('ftr-/ "', 0.4),
+    **dict.fromkeys("mwMW@%", 0.92),
+}
+"""Widths of letters beside their size, generously; a capital is 0.74 and any other letter 0.58."""
 
 Place = tuple[int, int]
 
@@ -100,7 +108,7 @@ def _lines(
     x, previous = 0.0, 0
     for match in re.finditer(r"\S+", document):
         text, (start, end) = shorten(match[0], 60), match.span()
-        width = text_width(text, SIZE)
+        width = sum(map(_width, text)) * SIZE
         new_paragraph = "\n" in document[previous:start]
         if lines[-1] and (new_paragraph or x + width > WIDTH):
             lines.append([])
@@ -108,8 +116,14 @@ def _lines(
         weight = float(weights[bisect_left(starts, start) : bisect_left(starts, end)].sum())
         said = bisect_right(answers, end - 1) > bisect_left(answers, start)
         lines[-1].append(_Piece(text, MARGIN + x, width, weight, said))
-        x, previous = x + width + text_width(" ", SIZE), end
+        x, previous = x + width + _width(" ") * SIZE, end
     return lines
+
+
+def _width(letter: str) -> float:
+    if letter in WIDTHS:
+        return WIDTHS[letter]
+    return text_width(letter, 1) if not letter.isascii() else 0.74 if letter.isupper() else 0.58
 
 
 def _strongest(lines: list[list[_Piece]]) -> list[list[_Piece]]:
@@ -122,7 +136,7 @@ def _shapes(piece: _Piece, y: float, largest: float) -> list[Box | Text]:
     share = min(piece.weight / largest, 1.0)
     ink = "#ffffff" if share > 0.55 else INK
     word = Text(piece.x, y + LINE / 2, piece.text, SIZE, fill=ink, bold=piece.answers)
-    if share < 0.01:
+    if share < FAINTEST:
         return [replace(word, fill=INK)]
     tip = f"{piece.text}: {piece.weight:.4f}"
     return [Box(piece.x - 2, y + 2, piece.width + 4, LINE - 4, colour(share), tip), word]
