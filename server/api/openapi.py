@@ -137,6 +137,34 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
             "batch_size": 1,
         },
     ),
+    "point": (
+        {"task": "convex_hull", "points": [[0, 0], [4, 0], [2, 1], [1, 3]], "beam_size": 4},
+        {
+            "indices": [0, 1, 3],
+            "valid": True,
+            "score": 0.99,
+            "measures": {"area_coverage": 1.0},
+            "attention": {
+                "kind": "pointer",
+                "normalized_over": "point",
+                "axes": [
+                    {"name": "step", "labels": ["1", "2", "3", "4"]},
+                    {"name": "point", "labels": ["point 0", "point 1", "point 2", "point 3", "stop"]},
+                ],
+                "weights": [
+                    [0.99, 0.01, 0.0, 0.0, 0.0],
+                    [0.0, 1.0, 0.0, 0.0, 0.0],
+                    [0.0, 0.0, 0.0, 1.0, 0.0],
+                    [0.0, 0.0, 0.0, 0.0, 1.0],
+                ],
+                "offset": 0,
+            },
+            "warnings": [],
+            "model": {"name": "pointer-convex-hull", "version": 1},
+            "timing_ms": {"queue": 0.2, "compute": 1.1, "total": 1.6},
+            "batch_size": 1,
+        },
+    ),
     "read": (
         {
             "document": "The lobster is blue. Cooks know the crab as well.",
@@ -180,34 +208,6 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
             "batch_size": 1,
         },
     ),
-    "point": (
-        {"task": "convex_hull", "points": [[0, 0], [4, 0], [2, 1], [1, 3]], "beam_size": 4},
-        {
-            "indices": [0, 1, 3],
-            "valid": True,
-            "score": 0.99,
-            "measures": {"area_coverage": 1.0},
-            "attention": {
-                "kind": "pointer",
-                "normalized_over": "point",
-                "axes": [
-                    {"name": "step", "labels": ["1", "2", "3", "4"]},
-                    {"name": "point", "labels": ["point 0", "point 1", "point 2", "point 3", "stop"]},
-                ],
-                "weights": [
-                    [0.99, 0.01, 0.0, 0.0, 0.0],
-                    [0.0, 1.0, 0.0, 0.0, 0.0],
-                    [0.0, 0.0, 0.0, 1.0, 0.0],
-                    [0.0, 0.0, 0.0, 0.0, 1.0],
-                ],
-                "offset": 0,
-            },
-            "warnings": [],
-            "model": {"name": "pointer-convex-hull", "version": 1},
-            "timing_ms": {"queue": 0.2, "compute": 1.1, "total": 1.6},
-            "batch_size": 1,
-        },
-    ),
 }
 """For each task a request and the form of its answer; the numbers are made up."""
 
@@ -216,7 +216,7 @@ def document(title: str, version: str, tasks: Iterable[type[Task]], max_batch_it
     """Return the whole OpenAPI document."""
     paths: Json = {}
     structs: list[type] = [ErrorEnvelope, PlainError, Health, ModelList, VocabularyList]
-    structs += [form.Body for form in FORMS.values()]
+    structs += {form.Body: None for form in FORMS.values()}
     for task in tasks:
         answer = answer_type(task)
         structs += [task.Request, answer, *events_of(task)]
@@ -290,7 +290,7 @@ def _hugging_face() -> Json:
         str(status): {"description": text.partition(":")[0], "content": _json(_ref("PlainError"))}
         for status, text in ERRORS.items()
     }
-    bodies = {"anyOf": [_ref(form.Body.__name__) for form in FORMS.values()]}
+    bodies = {"anyOf": [_ref(name) for name in {form.Body.__name__: None for form in FORMS.values()}]}
     return {
         "post": {
             "operationId": "hugging_face",

@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
+import numpy as np
 
-from server.api.hugging_face.spans import find, sentences
+from server.api.hugging_face.spans import Span, find, sentences
 from server.contract.attention import Attention
 from server.tasks.question_answering import QaAnswer, QaRequest
+from server.tasks.reading import ReadAnswer, ReadRequest, ScoredCandidate
 
 
 class Form(Protocol):
@@ -98,4 +100,36 @@ class QuestionAnsweringForm:
         return best if body.top_k == 1 else [best, *elements[1:]]
 
 
-FORMS: dict[str, Form] = {"qa": QuestionAnsweringForm()}
+class ReadingForm:
+    """The task ``read`` in the same form: the answer is a word of the context, where most attention fell."""
+
+    Body: ClassVar[type[msgspec.Struct]] = QuestionAnsweringInput
+
+    def request(self, body: QuestionAnsweringInput) -> ReadRequest:
+        """Return the question about the whole context."""
+        return ReadRequest(body.inputs.context, body.inputs.question, top_k=body.top_k)
+
+    def respond(
+        self, body: QuestionAnsweringInput, answer: ReadAnswer
+    ) -> QuestionAnsweringOutputElement | list[QuestionAnsweringOutputElement]:
+        """Return the answer, or a list of candidates where more than one is asked for."""
+        elements = [
+            QuestionAnsweringOutputElement(each.text, each.score, *_strongest(each, answer.attention))
+            for each in answer.candidates[: body.top_k]
+        ]
+        best = msgspec.structs.replace(elements[0], attention=answer.attention, warnings=answer.warnings)
+        return best if body.top_k == 1 else [best, *elements[1:]]
+
+
+def _strongest(candidate: ScoredCandidate, attention: Attention | None) -> Span:
+    """Return the mention with the largest weight, or the first where the weights are not all there."""
+    mentions = candidate.positions
+    if not mentions:
+        return (0, 0)
+    if attention is not None and isinstance(attention.weights, np.ndarray):
+        weights = attention.weights[0]
+        mentions = sorted(mentions, key=lambda mention: -weights[mention.token])
+    return mentions[0].start, mentions[0].end
+
+
+FORMS: dict[str, Form] = {"qa": QuestionAnsweringForm(), "read": ReadingForm()}

@@ -80,7 +80,7 @@ async def test_a_model_of_another_task_is_refused(client, model):
     model.task = Other()
     response = await client.post("/hf/tiny", json=BODY)
     assert response.status_code == 422
-    assert "this form knows qa" in response.json()["error"]
+    assert "this form knows qa, read" in response.json()["error"]
 
 
 async def test_a_model_that_is_not_ready_says_so(client, model):
