@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.recurrent import HOLD, AttentionGRU, HeldGRU
 
@@ -119,29 +120,43 @@ class LearnedSentenceEncoder(nn.Module):
 
 
 class EpisodicGate(nn.Module):
-    """The gate over facts (section 3.3, eq. 8-10): two layers on four interactions, then a softmax."""
+    """The gate over facts (section 3.3, eq. 8-10): two layers on four interactions, then a softmax.
+
+    Before the tanh the first layer is a sum over the interactions. Those with the question are the same in
+    every hop, so ``ask`` computes their part once.
+    """
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.hidden_layer = nn.Linear(4 * hidden, hidden)
         self.score = nn.Linear(hidden, 1)
 
-    def forward(self, facts_BFH: Tensor, question_BH: Tensor, memory_BH: Tensor, real_BF: Tensor) -> Tensor:
+    def ask(self, facts_BFH: Tensor, question_BH: Tensor) -> Tensor:
+        """Return what the question adds to the first layer ``[B, F, H]``, the bias included."""
+        return self._part(facts_BFH, question_BH, 0) + self.hidden_layer.bias
+
+    def forward(self, facts_BFH: Tensor, asked_BFH: Tensor, memory_BH: Tensor, real_BF: Tensor) -> Tensor:
         """Return ``log g`` ``[B, F]``, a log-softmax over the real facts.
 
         Args:
             facts_BFH: the fused facts.
-            question_BH: the question vector.
+            asked_BFH: what ``ask`` made of them and the question.
             memory_BH: the memory before this hop.
             real_BF: 1.0 on real facts, 0.0 on padding.
         """
-        q_B1H, m_B1H = question_BH.unsqueeze(1), memory_BH.unsqueeze(1)
-        z_BFI = torch.cat(
-            [facts_BFH * q_B1H, facts_BFH * m_B1H, (facts_BFH - q_B1H).abs(), (facts_BFH - m_B1H).abs()],
-            dim=-1,
-        )  # [B, F, 4H]
-        score_BF: Tensor = self.score(torch.tanh(self.hidden_layer(z_BFI))).squeeze(-1)
+        hidden_BFH = torch.tanh(asked_BFH + self._part(facts_BFH, memory_BH, 1))
+        score_BF: Tensor = self.score(hidden_BFH).squeeze(-1)
         return torch.log_softmax(score_BF + FAR_BELOW * (1 - real_BF), dim=-1)
+
+    def _part(self, facts_BFH: Tensor, other_BH: Tensor, place: int) -> Tensor:
+        """Apply the first layer to the interactions with one vector.
+
+        Its columns belong to ``f*q``, ``f*m``, ``|f-q|`` and ``|f-m|``, so to ``place`` and ``place + 2``.
+        """
+        products_HH, differences_HH = self.hidden_layer.weight.chunk(4, dim=1)[place::2]
+        other_B1H = other_BH.unsqueeze(1)
+        z_BFI = torch.cat([facts_BFH * other_B1H, (facts_BFH - other_B1H).abs()], dim=-1)  # [B, F, 2H]
+        return functional.linear(z_BFI, torch.cat([products_HH, differences_HH], dim=1))
 
 
 class MemoryUpdate(nn.Module):
@@ -254,9 +269,10 @@ class DMNPlus(nn.Module):
         facts_BFH, real_BF = self.encode_story(story_tokens)
         question_BH = self.encode_question(question_tokens)
         memory_BH = question_BH
+        asked_BFH = self.gate.ask(facts_BFH, question_BH)
         memories, log_gates, gates = [], [], []
         for update in self.memory_updates:
-            log_gate_BF = self.gate(facts_BFH, question_BH, memory_BH, real_BF)
+            log_gate_BF = self.gate(facts_BFH, asked_BFH, memory_BH, real_BF)
             gate_BF = log_gate_BF.exp() * real_BF
             episode_BH = self.attention_gru(facts_BFH, gate_BF, 1 - real_BF)
             memory_BH = update(memory_BH, episode_BH, question_BH)

@@ -109,8 +109,9 @@ def test_a_learned_encoder_weighs_each_position():
 
 def test_the_gate_spreads_one_over_the_real_facts():
     real_BF = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-    vectors = torch.randn(B, HIDDEN), torch.randn(B, HIDDEN)
-    gate_BF = EpisodicGate(HIDDEN)(torch.randn(B, F, HIDDEN), *vectors, real_BF).exp() * real_BF
+    question_BH, memory_BH = torch.randn(B, HIDDEN), torch.randn(B, HIDDEN)
+    gate, facts_BFH = EpisodicGate(HIDDEN), torch.randn(B, F, HIDDEN)
+    gate_BF = gate(facts_BFH, gate.ask(facts_BFH, question_BH), memory_BH, real_BF).exp() * real_BF
     torch.testing.assert_close(gate_BF.sum(dim=-1), torch.ones(B))
     assert gate_BF[1].tolist() == [1.0, 0.0, 0.0]
 
