@@ -120,7 +120,7 @@ def load_texts(selection: ReadingSelection, seed: int) -> Texts:
     if selection.source == "babi":
         return _babi(selection, seed)
     if selection.source == "sample":
-        return Texts([], sample_clozes(1200, seed), sample_clozes(120, 20_001), (SAMPLE_RECORD,))
+        return Texts([], sample_clozes(400, seed), sample_clozes(100, 20_001), (SAMPLE_RECORD,))
     path, valid = Path(selection.source), Path(selection.valid)
     record = {"name": path.name, "licence": "not stated", "source": "own data"}
     if path.suffix == ".txt":
@@ -143,7 +143,7 @@ def held_out_clozes(source: str, tasks: Sequence[int], part: Part) -> list[Cloze
             as_cloze(one) for task in tasks or ANSWER_IN_STORY for one in babi.read_task(folder, task, part)
         ]
     if source == "sample":
-        return sample_clozes(500, 20_001)
+        return sample_clozes(200, 20_001)
     if source == "lambada":
         return read_clozes(dataset_folder("lambada") / "lambada_development_plain_text.txt.gz")
     return clozes_of(Path(source), 1000) if source.endswith(".txt") else read_clozes(Path(source))

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
-import msgspec
 import numpy as np
 
 from server.api.open_inference.messages import Parameters, priority_of
+from server.api.open_inference.reading_text import ReadingText
+from server.api.open_inference.texts import request_of, text_of, warnings_of
 from server.contract.manifest import Manifest
 from server.contract.tensors import Array
 from server.errors import InputTooLong, InvalidRequest
@@ -81,11 +82,14 @@ class QuestionAnsweringText:
         stories, questions = _stories_and_questions(arrays, loaded.options.max_batch_size)
         options = {name: parameters[name] for name in self.OPTIONS if name in parameters}
         options["attention"] = "full" if "attention" in wanted else "none"
-        requests = [_request(*texts, options) for texts in zip(stories, questions, strict=True)]
+        requests = [
+            request_of(QaRequest, {"story": story, "question": question}, options)
+            for story, question in zip(stories, questions, strict=True)
+        ]
         priority = priority_of(parameters)
         answered = await together(loaded.answer(request, deadline, priority) for request in requests)
         outputs = _outputs(answered, arrays["story"].shape, arrays["question"].shape, "attention" in wanted)
-        return {name: outputs[name] for name in wanted}, _warnings([answer for answer, _ in answered])
+        return {name: outputs[name] for name in wanted}, warnings_of([answer for answer, _ in answered])
 
 
 def _stories_and_questions(arrays: Mapping[str, Array], most: int) -> tuple[list[list[str]], list[str]]:
@@ -109,30 +113,15 @@ def _stories_and_questions(arrays: Mapping[str, Array], most: int) -> tuple[list
         )
     if not len(rows):
         raise InvalidRequest("the request has no story", fields=["story"])
-    return [_facts(row) for row in rows], [_text(item, "question") for item in question.ravel().tolist()]
+    return [_facts(row) for row in rows], [text_of(item, "question") for item in question.ravel().tolist()]
 
 
 def _facts(row: Array) -> list[str]:
     """Return a story's facts; empty ones at its end are padding."""
-    facts = [_text(item, f"story[{place}]") for place, item in enumerate(row.tolist())]
+    facts = [text_of(item, f"story[{place}]") for place, item in enumerate(row.tolist())]
     while facts and not facts[-1]:
         facts.pop()
     return facts
-
-
-def _text(item: bytes, field: str) -> str:
-    try:
-        return item.decode()
-    except UnicodeDecodeError:
-        raise InvalidRequest(f"{field} is not UTF-8", fields=[field]) from None
-
-
-def _request(story: list[str], question: str, options: Mapping[str, object]) -> QaRequest:
-    try:
-        return msgspec.convert({"story": story, "question": question, **options}, QaRequest)
-    except msgspec.ValidationError as error:
-        text = str(error).replace("`", "").replace("$.", "parameter ")
-        raise InvalidRequest(text, fields=list(options)) from None
 
 
 def _outputs(
@@ -158,10 +147,4 @@ def _attention(answer: QaAnswer, run: Run, facts: int) -> Array:
     return weights
 
 
-def _warnings(answers: Sequence[QaAnswer]) -> Parameters:
-    rows = [(f"row {row}: " if len(answers) > 1 else "", answer) for row, answer in enumerate(answers)]
-    text = "; ".join(row + warning for row, answer in rows for warning in answer.warnings)
-    return {"warnings": text} if text else {}
-
-
-TEXT_FORMS: dict[str, type[TextForm]] = {"qa": QuestionAnsweringText}
+TEXT_FORMS: dict[str, type[TextForm]] = {"qa": QuestionAnsweringText, "read": ReadingText}
