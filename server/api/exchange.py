@@ -247,8 +247,9 @@ def _log(scope: Scope, exchange: Exchange) -> None:
         "path": scope["path"][:LONGEST_PATH],
         "status": exchange.status,
         **exchange.fields,
-        "total_ms": round(exchange.elapsed_ms(), 3),
+        "total_ms": exchange.elapsed_ms(),
     }
+    fields |= {name: round(value, 3) for name, value in fields.items() if isinstance(value, float)}
     # Made here because a logger would look up the calling line, which is always this one.
     level = {"levelno": logging.INFO, "levelname": "INFO"}
     logger.handle(logging.makeLogRecord({"name": __name__, "msg": "request", "fields": fields, **level}))

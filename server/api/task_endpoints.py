@@ -202,8 +202,8 @@ def _note(exchange: Exchange, run: Run, model: LoadedModel) -> None:
     exchange.fields.update(
         model=model.name,
         batch_size=run.batch_size,
-        queue_ms=round(run.queue_ms, 3),
-        compute_ms=round(run.compute_ms, 3),
+        queue_ms=run.queue_ms,
+        compute_ms=run.compute_ms,
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import prod
 from queue import SimpleQueue
 
+import msgspec
+
 from server.contract.manifest import Signature
 from server.contract.tensors import Array, Arrays, join, split
 from server.errors import ExecutorLost, RunError
@@ -20,8 +22,7 @@ from server.runtime.worker import Worker
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """What became of one request: its own outputs, padding removed, and what the run cost.
 
     ``compute_ms`` includes ``input_ms``, the joining of the batch, and ``output_ms``, its taking apart.
