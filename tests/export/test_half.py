@@ -23,9 +23,10 @@ SIZES = {"facts": 5, "words": 4, "question_words": 3}
 
 
 @pytest.fixture(scope="module")
-def half_bundle(checkpoint, tmp_path_factory):
-    """The small network as a rounded bundle."""
+def half_bundle(checkpoint, forms, tmp_path_factory):
+    """The small network as a rounded bundle; its graph is the one that is exported for all tests."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.forms.to_onnx", lambda graph: forms["model"])
         patch.setattr("export.parity.BATCHES", (1, 2))
         patch.setattr("export.parity.MOST_CELLS", 300)
         folder = tmp_path_factory.mktemp("half")
@@ -33,12 +34,13 @@ def half_bundle(checkpoint, tmp_path_factory):
 
 
 def test_weights_are_rounded_once_and_keep_their_names(checkpoint):
-    half = rounded(checkpoint)
+    finer = {name: weight * 1.0001 for name, weight in checkpoint.weights.items()}
+    half = rounded(replace(checkpoint, weights=finer))
     assert is_rounded(half)
     assert not is_rounded(checkpoint)
     for name, weight in half.weights.items():
         assert weight.dtype == torch.float16
-        torch.testing.assert_close(weight.float(), checkpoint.weights[name], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(weight.float(), finer[name], atol=1e-3, rtol=1e-3)
     for name, weight in rounded(half).weights.items():
         assert torch.equal(weight, half.weights[name])
 
@@ -66,6 +68,16 @@ def test_large_weights_of_the_graph_are_stored_as_float16(half_bundle):
     assert all(name.endswith(STORED) and sizes[name][1] >= SMALLEST for name in stored)
     casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]
     assert len(casts) == len(stored)
+
+
+def test_what_float16_does_not_hold_stays_as_it_is(bundle):
+    model = onnx.load_from_string(bundle.read("1/model.onnx"))
+    tensor = max(model.graph.initializer, key=lambda tensor: tensor.ByteSize())
+    finer = onnx.numpy_helper.to_array(tensor) * np.float32(1.0001)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(finer, tensor.name))
+    after = onnx.load_from_string(halved(model.SerializeToString())).graph
+    [kept] = [one for one in after.initializer if one.name == tensor.name]
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(kept), finer)
 
 
 def test_the_rounded_network_is_what_the_graph_computes(half_bundle, checkpoint):
