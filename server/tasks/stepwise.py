@@ -7,8 +7,9 @@ request, and a graph ``step``, run again and again. Names wire them up; B is the
 * the step's output ``next_X [B, ...]`` is the input ``X`` of the following step: a *state*;
 * an input of the step that the encoder makes, or that ``Prepared.arrays`` holds, is the first value of the
   state of that name, or, without such a state, the *memory*, the same at every step;
-* every other input of the step comes from ``Search.feed``, every other output goes to ``Search.advance``,
-  as far as ``Prepared.outputs`` names it; what nobody names is not computed.
+* every other input of the step comes from ``Search.feed``;
+* the outputs of the step that ``Prepared.outputs`` names go to ``Search.advance``, states among them if they
+  are named; what is neither named nor a state is not computed.
 
 A row is one hypothesis. A request begins with one row and never has more than ``Prepared.rows`` of them.
 Many requests share a step. Their named axes are padded with the ``pad`` of the step's inputs, so a graph
@@ -54,7 +55,7 @@ class Search(Protocol):
         """Take what the step gave for the rows just fed, and return the events to stream, in order.
 
         Args:
-            outputs: the step outputs of ``Prepared.outputs`` that are no states, ``[rows, ...]``, cut to this
+            outputs: the step outputs that ``Prepared.outputs`` names, ``[rows, ...]``, cut to this
                 request's own sizes. They may be views into a larger array: copy what is kept for long.
 
         Returns:

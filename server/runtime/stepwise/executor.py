@@ -1,4 +1,4 @@
-"""A thread that walks the requests of one model, lets newcomers join between steps and reports every turn.
+"""A thread that walks the requests of one model, lets newcomers join between steps and reports on them.
 
 The event loop decides who is let in (``Decoder``); the thread takes it from there and owns the walks.
 """
@@ -19,6 +19,9 @@ from server.runtime.request_queue import Waiting
 from server.runtime.stepwise.walker import Events, Walk, Walker
 from server.runtime.stepwise.wiring import Newcomer
 from server.runtime.worker import Worker
+
+QUIET_PARTS = 8
+"""A thread with nothing to tell says so this often in the time after which it would be held for lost."""
 
 OnEvents = Callable[[Events], None]
 """Called on the event loop with what a step of a request had to tell."""
@@ -49,9 +52,9 @@ Ending = Answered | RunError | None
 
 @dataclass(slots=True)
 class Turn:
-    """What happened since the last report: encodings of newcomers and one step of all others.
+    """What happened since the last report, in one step or, where nothing was to be told, in several.
 
-    The counts are those of the ``Walker``, for this turn.
+    The counts are those of the ``Walker``, for these steps.
     """
 
     told: list[tuple[Entry, Events]] = field(default_factory=list)
@@ -64,7 +67,7 @@ class Turn:
 
 
 Turned = Callable[["StepwiseExecutor", Turn], None]
-"""Called on the event loop after every turn."""
+"""Called on the event loop when there is something to tell, and now and then."""
 
 Lost = Callable[["StepwiseExecutor", Sequence[Entry], str], None]
 """Called on the event loop, once, with an executor that will walk no further, its requests, and why."""
@@ -135,20 +138,22 @@ class StepwiseExecutor(Worker):
 
     def _serve(self) -> None:
         walks: list[tuple[Entry, Walk]] = []
+        turn, before = Turn(), self._counts()
         while not self._is_lost and (walks or not self._stopping):
             newcomers = self._newcomers(wait=not walks)
-            started, turn = self._clock(), Turn()
-            before = self._counts()
+            started = self._clock()
             awaited = set(map(id, _awaited([entry for entry, _ in walks] + newcomers, turn)))
             walks = [(entry, walk) for entry, walk in walks if id(entry) in awaited]
             walks += self._begin([entry for entry in newcomers if id(entry) in awaited], turn)
             walks = self._step(walks, turn)
-            turn.seconds = self._clock() - started
-            turn.runs, turn.rows, turn.cells, turn.padded_cells = (
-                now - then for now, then in zip(self._counts(), before, strict=True)
-            )
-            if turn.ended or turn.rows:
+            turn.seconds += self._clock() - started
+            if turn.ended or turn.told or turn.seconds > self._stall_s / QUIET_PARTS:
+                counts = self._counts()
+                turn.runs, turn.rows, turn.cells, turn.padded_cells = (
+                    now - then for now, then in zip(counts, before, strict=True)
+                )
                 self._tell(self._report, turn)
+                turn, before = Turn(), counts
 
     def _newcomers(self, *, wait: bool) -> list[Entry]:
         """Return who was admitted meanwhile; without anybody to walk for, wait for them."""
