@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ class ReadingSelection:
     renamed: dict[str, int] | None = None
     vocabulary: int = 10_000
     at_least: int = 2
-    watched: int = 0
+    watched: int = 200
     context: int = CONTEXT
     ahead: int = 5
     questions: int = 16
@@ -96,11 +97,11 @@ class Texts:
 
     def words(self, most: int, at_least: int) -> list[str]:
         """Return the training texts' most frequent words, entity ids (``@entity7``) left out."""
-        cutter = reading_vocabulary(())
+        cut = cache(reading_vocabulary(()).split)  # sentences come again and again
         counts = Counter(word for article in self.articles for one in article for word in one.words)
-        counts.update(
-            word for one in self.train for text in (one.document, one.question) for word in cutter.split(text)
-        )
+        for one in self.train:
+            for line in (*one.document.split("\n"), one.question):
+                counts.update(cut(line))
         kept = [
             word for word, count in counts.most_common() if count >= at_least and not word.startswith("@")
         ]

@@ -120,8 +120,15 @@ class Articles:
             questions[row, len(one.questions) :, 0] = PLACEHOLDER_ID
         words = padded([one.words for one in passages])
         mentions = (words[:, None] == answers[..., None]) & (answers[..., None] > 0)
-        arrays = (padded(documents), words, questions, answers, mentions, rivals)
-        return PassageBatch(*map(torch.from_numpy, arrays), np.zeros(len(passages), dtype=np.int64))
+        return PassageBatch(
+            torch.from_numpy(padded(documents)),
+            torch.from_numpy(words),
+            torch.from_numpy(questions),
+            torch.from_numpy(answers),
+            torch.from_numpy(mentions),
+            torch.from_numpy(rivals),
+            np.zeros(len(passages), dtype=np.int64),
+        )
 
     def _passage(self, start: int, cut: Windows, rng: np.random.Generator) -> _Passage | None:
         end = int(self.starts[start + cut.context])

@@ -6,6 +6,7 @@ Legend: B batch, M questions of a document (1 here), T tokens, Q tokens of the q
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -34,20 +35,22 @@ class EncodedQuestions:
         self.numbers: list[Ints] = []
         self.proofs: list[NDArray[np.bool_]] = []
         answers: list[int] = []
+        cut = cache(vocabulary.split)  # sentences come again and again
         for one in questions:
             unknown = Slots(vocabulary, slots)
-            words = vocabulary.split(one.document)
+            lines = [cut(line) for line in one.document.split("\n")]
+            words = [word for line in lines for word in line]
             self.documents.append(unknown.ids(words))
-            self.asked.append(unknown.ids(vocabulary.split(one.question)))
-            candidates = [tuple(vocabulary.split(text)) for text in one.candidates]
+            self.asked.append(unknown.ids(cut(one.question)))
+            candidates = [tuple(cut(text)) for text in one.candidates]
             numbered = {
                 c: place for place, c in enumerate(candidates or dict.fromkeys((w,) for w in words), 1)
             }
             self.numbers.append(number_candidates(words, numbered))
-            number = numbered.get(tuple(vocabulary.split(one.answer)), 0)
+            number = numbered.get(tuple(cut(one.answer)), 0)
             answers.append(number if number in self.numbers[-1] else 0)
             proof = self.numbers[-1] == number
-            inside = proof & in_lines(one, vocabulary)
+            inside = proof & in_lines(one.evidence, [len(line) for line in lines])
             self.proofs.append(inside if inside.any() else proof)
         self.answers = np.array(answers, dtype=np.int64)
         self.sizes = np.array([len(document) for document in self.documents], dtype=np.int64)
@@ -125,11 +128,9 @@ def mentioned(numbers: Ints, lengths: dict[int, int]) -> list[int]:
     return found
 
 
-def in_lines(question: Cloze, vocabulary: Vocabulary) -> NDArray[np.bool_]:
-    """Say for each word of the document whether it stands in a line of the evidence."""
-    counts = [len(vocabulary.split(line)) for line in question.document.split("\n")]
-    lines = np.repeat(np.arange(len(counts)), counts)
-    return np.isin(lines, question.evidence)
+def in_lines(evidence: Sequence[int], lengths: Sequence[int]) -> NDArray[np.bool_]:
+    """Say for each word of a document whether it stands in one of these lines; lines have so many words."""
+    return np.repeat(np.isin(np.arange(len(lengths)), evidence), lengths)
 
 
 def baselines(questions: Sequence[Cloze], cutter: Vocabulary) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

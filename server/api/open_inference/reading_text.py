@@ -57,7 +57,7 @@ class ReadingText:
                 {"document": text_of(document, "document"), "question": text_of(question, "question")},
                 options,
             )
-            for document, question in zip(documents.ravel(), questions.ravel(), strict=True)
+            for document, question in zip(documents.ravel().tolist(), questions.ravel().tolist(), strict=True)
         ]
         priority = priority_of(parameters)
         answered = await together(loaded.answer(request, deadline, priority) for request in requests)
