@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     warm_up: bool = Field(True, description="Run a few sizes up to a model's limits before it is ready.")
     max_batch_size: int = Field(32, ge=1, le=4096, description="Most requests that run as one batch.")
     max_batch_cost: int = Field(
-        2_048, ge=1, description="Most padded cells (facts x words) in one batch of several requests."
+        3_072, ge=1, description="Most padded cells (facts x words) in one batch of several requests."
     )
     max_queue_cost: int = Field(
         1_000_000, ge=1, description="Most cells (facts x words) that may wait for one model; beyond it, 429."

@@ -44,7 +44,7 @@ class RuntimeOptions:
     executors: int = 1
     model_executors: Mapping[str, int] = field(default_factory=dict)
     max_batch_size: int = 32
-    max_batch_cost: int = 2_048
+    max_batch_cost: int = 3_072
     max_queue_cost: int = 1_000_000
     max_queue_ms: float = 75.0
     max_attention_weights: int = 100_000

@@ -106,7 +106,7 @@ def test_sixty_four_who_always_ask_fill_batches_of_mixed_lengths(seed):
     random, options = Random(seed), RuntimeOptions()
 
     def story():
-        return Waiting(random.random(), (random.randint(5, 70), random.randint(5, 7)))
+        return Waiting(random.random(), (random.randint(5, 70), random.randint(6, 7)))
 
     queue, running, fills, cells, real = [story() for _ in range(64)], [], [], 0, 0
     for _ in range(400):
