@@ -135,7 +135,7 @@ class Pointing:
         places = [element - stops for element in path.choices if not (stops and element == 0)]
         request, warnings = context.request, list(context.warnings)
         valid, measures = _judged(places, context)
-        indices: list[int] | list[list[int]] = places
+        indices: list[int | list[int]] = [*places]
         if request.task == "delaunay":
             indices = [places[start : start + 3] for start in range(0, len(places), 3)]
         return PointAnswer(

@@ -76,7 +76,7 @@ class PointAnswer(msgspec.Struct, frozen=True):
     answer has no fixed length the last column is the stop.
     """
 
-    indices: list[int] | list[list[int]]
+    indices: list[int | list[int]]
     valid: bool
     score: float
     measures: Measures
