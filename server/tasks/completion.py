@@ -82,7 +82,7 @@ class Completion:
         _check_characters("text", request.text, limit)
         _check_characters("then", request.then or "", limit)
         words = vocabulary.split(request.text)
-        if not words and request.state is None:
+        if not words and request.state is None and request.then is None:
             raise InvalidRequest("text has no words", fields=["text"])
         forced = None if request.then is None else vocabulary.ids(request.then)
         if forced is not None and not len(forced):
