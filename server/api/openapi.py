@@ -17,6 +17,7 @@ from server.api.models import ModelList, VocabularyList
 from server.api.pictures import PICTURES
 from server.api.streaming import EVENT_STREAM
 from server.api.task_endpoints import answer_type
+from server.runtime.lines import Priority
 from server.tasks import Task
 from server.tasks.stepwise import events_of
 
@@ -245,7 +246,7 @@ def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
                 "tags": ["tasks"],
                 "summary": about,
                 "description": _forms_of_answer(task),
-                "parameters": [_TIMEOUT],
+                "parameters": [_TIMEOUT, _PRIORITY],
                 "requestBody": {"required": True, "content": _json(_ref(request), question)},
                 "responses": _responses(_json(_ref(answer), reply) | pictures | _stream(task), ERRORS),
             }
@@ -256,7 +257,7 @@ def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
                 "tags": ["tasks"],
                 "summary": f"{about} Many at once.",
                 "description": "Results come in order, and one bad item spoils only itself.",
-                "parameters": [_TIMEOUT],
+                "parameters": [_TIMEOUT, _PRIORITY],
                 "requestBody": {
                     "required": True,
                     "content": _json(_list_of("requests", _ref(request), max_batch_items), batch),
@@ -356,6 +357,12 @@ _NAME: Json = {
     "required": True,
     "description": "`name` or `name:version`",
     "schema": {"type": "string"},
+}
+_PRIORITY: Json = {
+    "name": "X-Priority",
+    "in": "header",
+    "description": "Who goes first: `interactive`, as single requests are, or `batch`, as items of batches are.",
+    "schema": {"type": "string", "enum": [priority.label for priority in Priority]},
 }
 _TIMEOUT: Json = {
     "name": "X-Timeout-Ms",
