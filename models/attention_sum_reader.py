@@ -56,11 +56,9 @@ class AttentionSumReaderConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes no network can have."""
-        for name in ("embedding", "hidden", "layers"):
+        for name in ("vocabulary", "slots", "embedding", "hidden", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.slots < 0 or self.vocabulary < self.slots + 3:
-            raise ValueError(f"vocabulary must hold 3 ids and {self.slots} slots, got {self.vocabulary}")
         if self.readout not in ("ends", "placeholder"):
             raise ValueError(f"readout must be 'ends' or 'placeholder', got {self.readout!r}")
 

@@ -116,10 +116,10 @@ def test_shifting_brings_what_stands_further_on(offset):
     ("values", "message"),
     [
         ({"hidden": 0}, "hidden must be at least 1, got 0"),
-        ({"vocabulary": 66}, "vocabulary must hold 3 ids and 64 slots, got 66"),
+        ({"slots": 0}, "slots must be at least 1, got 0"),
         ({"readout": "middle"}, "readout must be 'ends' or 'placeholder', got 'middle'"),
     ],
-    ids=["no units", "no words", "unknown readout"],
+    ids=["no units", "no slots", "unknown readout"],
 )
 def test_impossible_shapes_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
