@@ -361,7 +361,7 @@ _NAME: Json = {
 _PRIORITY: Json = {
     "name": "X-Priority",
     "in": "header",
-    "description": "Who goes first: `interactive`, as single requests are, or `batch`, as those of batches are.",
+    "description": "Who goes first; single requests are `interactive` without it, those of a batch `batch`.",
     "schema": {"type": "string", "enum": [priority.label for priority in Priority]},
 }
 _TIMEOUT: Json = {
