@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -14,6 +14,7 @@ from export.greedy_parity import DrivenSession, compare_greedy
 from export.half import halved
 from export.loops import greedy_loop
 from export.parity import NOISE, cases, compare_interface, compare_names, compare_values, grid
+from export.script_loops import scripted_loop
 from export.to_onnx import OPSET, interface, to_onnx
 from export.to_torchscript import input_names, to_torchscript
 from export.wrappers import EagerSession, Graph, Graphs
@@ -58,6 +59,8 @@ def export_forms(graphs: Graphs, torchscript: bool, half: bool, progress: Progre
         signature = graphs.model.signature
         assert isinstance(signature, Signature)
         forms[MODEL] = greedy_loop(forms["encoder"], forms["step"], signature, graphs.greedy, OPSET)
+        if torchscript:
+            forms[TORCHSCRIPT] = scripted_loop(graphs)
     if half:
         onnx_roles = (MODEL, *graphs.stages)
         forms |= {role: halved(forms[role]) for role in onnx_roles if role in forms}
@@ -123,10 +126,12 @@ def _certify_greedy(graphs: Graphs, forms: Forms, tolerance: float, progress: Pr
     graph = graphs.model
     compare_interface("onnx", graph.signature, interface(forms[MODEL]))
     stages = OnnxSession(forms["encoder"]), OnnxSession(forms["step"])
-    sessions: Mapping[str, Session] = {
+    sessions: dict[str, Session] = {
         "onnx": OnnxSession(forms[MODEL]),
         "driven": DrivenSession(graphs, *stages),
     }
+    if TORCHSCRIPT in forms:
+        sessions[TORCHSCRIPT] = TorchScriptSession(forms[TORCHSCRIPT], graph.signature)
     total = sum(1 for _ in cases(graph))
     measured, noise = compare_greedy(
         graphs, sessions, tolerance, each_case=lambda done: progress("comparing decoders", done, total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 import zipfile
+from typing import Any
 
 import torch
 
@@ -14,12 +15,23 @@ from export.wrappers import Graph
 
 def to_torchscript(graph: Graph) -> bytes:
     """Trace the graph; sizes stay free, because the networks loop over no data-dependent length."""
+    return saved(traced(graph))
+
+
+def traced(graph: Graph) -> Any:
+    """Return the graph's module as TorchScript."""
     with warnings.catch_warnings(), torch.no_grad():
         # torch advises torch.export; this runtime is for those who serve TorchScript.
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(graph.module, example(graph), check_trace=False)  # type: ignore[no-untyped-call]
-        buffer = io.BytesIO()
-        torch.jit.save(torch.jit.freeze(traced), buffer)
+        return torch.jit.trace(graph.module, example(graph), check_trace=False)  # type: ignore[no-untyped-call]
+
+
+def saved(module: Any) -> bytes:
+    """Freeze a module of TorchScript and return it as the content of a file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.freeze(module), buffer)
     return _without_source_notes(buffer.getvalue())
 
 

@@ -144,8 +144,8 @@ def files_of(graphs: Graphs, torchscript: bool) -> dict[str, str]:
         shared = graph is graphs.model
         files[stage] = "model" if shared else stage
         files[golden_role(stage)] = GOLDEN if shared else golden_role(stage)
-    traced = (role for role in (MODEL, *graphs.stages) if not (role == MODEL and graphs.greedy))
-    scripts = {torchscript_role(role): f"{files[role]}.pt" for role in traced} if torchscript else {}
+    roles = (MODEL, *graphs.stages) if torchscript else ()
+    scripts = {torchscript_role(role): f"{files[role]}.pt" for role in roles}
     named = {role: f"{name}.npz" if GOLDEN in role else f"{name}.onnx" for role, name in files.items()}
     return named | scripts | {PARITY: "parity.json"}
 

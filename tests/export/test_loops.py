@@ -1,4 +1,4 @@
-"""One ONNX Loop over an exported step."""
+"""One loop over an exported step, in ONNX and in TorchScript."""
 
 from collections import Counter
 
@@ -9,10 +9,12 @@ import pytest
 from export.greedy import LENGTHS
 from export.loops import greedy_loop
 from export.samples import random_requests
+from export.script_loops import scripted_loop
 from export.to_onnx import OPSET, interface
 from export.wrappers import EagerSession
 from server.contract.tensors import join
 from server.runtime.onnx_session import OnnxSession
+from server.runtime.torchscript_session import TorchScriptSession
 from tests.export.stepwise import END, MOST, stepwise_graphs
 
 SIZES = {"source_tokens": 9}
@@ -32,11 +34,14 @@ def test_the_loop_decodes_what_eager_torch_decodes(stepwise, most, end, batch):
     requests = join(
         graph.signature.inputs, random_requests(graph, SIZES, batch, np.random.default_rng(batch))
     )
-    own, wanted = (one.run(requests, graph.outputs) for one in (OnnxSession(content), EagerSession(graph)))
-    for name in graph.outputs:
-        assert own[name].dtype == wanted[name].dtype
-        np.testing.assert_allclose(own[name], wanted[name], atol=1e-6)
-    assert own["tokens"].shape[1] == own[LENGTHS].max()
+    wanted = EagerSession(graph).run(requests, graph.outputs)
+    scripted = TorchScriptSession(scripted_loop(graphs), graph.signature)
+    for session in (OnnxSession(content), scripted):
+        own = session.run(requests, graph.outputs)
+        for name in graph.outputs:
+            assert own[name].dtype == wanted[name].dtype
+            np.testing.assert_allclose(own[name], wanted[name], atol=1e-6)
+        assert own["tokens"].shape[1] == own[LENGTHS].max()
 
 
 def test_names_and_axes_of_the_loop_are_those_of_the_signature(stepwise):
