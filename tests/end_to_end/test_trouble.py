@@ -44,7 +44,7 @@ async def endings(port):
 
 
 async def test_abandoned_and_expired_requests_are_answered_in_time_or_dropped_and_never_run(serve):
-    server = serve("--max-batch-size", "1", run_s=3)
+    server = serve("--max-batch-size", "1", "--executors", "1", run_s=3)
     busy = asyncio.create_task(ask(server.port))
     await asyncio.to_thread(server.wait_for, "^ran$")
 
