@@ -38,6 +38,7 @@ WIKITEXT_RECORD = {
     "source": "Merity, Xiong, Bradbury, Socher 2016, arXiv 1609.07843",
     "note": "Cloze questions were made from it by models.data.cloze.",
 }
+EVIDENCE_NOTE = "Of an answer's mentions, those in the supporting facts were taught."
 QUESTIONS: dict[str, int] = {"valid": 500, "test": 2500}
 """How many questions of each kind are made from the held-out articles of WikiText."""
 
@@ -176,7 +177,7 @@ def _babi(selection: ReadingSelection, seed: int) -> Texts:
         copies = (selection.renamed or {}).get(task, 0)
         train += babi.with_renamed(own, copies, seed) if copies else own
     valid = some_of_each([as_cloze(one) for one in loaded.valid], selection.watched)
-    return Texts([], [as_cloze(one) for one in train], valid, (BABI_RECORD,), loaded.notes)
+    return Texts([], [as_cloze(one) for one in train], valid, (BABI_RECORD,), (*loaded.notes, EVIDENCE_NOTE))
 
 
 def some_of_each(questions: Sequence[Cloze], most: int) -> list[Cloze]:
