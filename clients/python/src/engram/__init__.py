@@ -41,6 +41,7 @@ from engram.errors import (
     UnexpectedResponse,
     UnknownWords,
 )
+from engram.pointing import Measures, PointAnswer, PointOptions, PointRequest
 from engram.reading import Candidate, Mention, ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, Evidence, ItemError, Model, ModelVersion, ScoredAnswer, Timing
 
@@ -69,6 +70,7 @@ __all__ = [
     "InputTooLong",
     "InvalidRequest",
     "ItemError",
+    "Measures",
     "Mention",
     "Model",
     "ModelNotFound",
@@ -78,6 +80,9 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "PayloadTooLarge",
+    "PointAnswer",
+    "PointOptions",
+    "PointRequest",
     "QaOptions",
     "QaRequest",
     "ReadAnswer",

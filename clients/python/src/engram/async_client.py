@@ -13,13 +13,14 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls, completing, computing, reading
+from engram import calls, completing, computing, pointing, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.completing import CompleteOptions, CompleteRequest, Completion, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
+from engram.pointing import PointAnswer, PointOptions, PointRequest, Points, PointTask
 from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
 from engram.streaming import EventReader, Stream
@@ -123,6 +124,40 @@ class AsyncClient:
         """Ask about a document and return it drawn, its words shaded by their attention."""
         request: ReadRequest = {"document": document, "question": question, **options}
         return await self._perform(self._core.run(reading.read_picture(request, format), timeout))
+
+    async def point(
+        self,
+        points: Points,
+        task: PointTask,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[PointOptions],
+    ) -> PointAnswer:
+        """Find a convex hull, a triangulation or a short round trip; see ``Client.point``."""
+        request: PointRequest = {"points": points, "task": task, **options}
+        return await self._perform(self._core.run(pointing.point(request), timeout))
+
+    async def point_many(
+        self,
+        requests: Iterable[PointRequest],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+    ) -> list[PointAnswer | ItemError]:
+        """Find something among many sets of points, in order; a bad item spoils only itself."""
+        return await self._perform(self._core.many(pointing.point_batch, list(requests), timeout))
+
+    async def point_picture(
+        self,
+        points: Points,
+        task: PointTask,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,  # noqa: ASYNC109  it is the server's deadline too
+        **options: Unpack[PointOptions],
+    ) -> bytes:
+        """Find something among points and return it drawn: arrows in the plane, beside the attention."""
+        request: PointRequest = {"points": points, "task": task, **options}
+        return await self._perform(self._core.run(pointing.point_picture(request, format), timeout))
 
     async def compute(
         self,

@@ -12,13 +12,14 @@ from typing import Self, TypeVar, Unpack
 
 import httpx2
 
-from engram import calls, completing, computing, reading
+from engram import calls, completing, computing, pointing, reading
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.completing import CompleteOptions, CompleteRequest, Completion, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
 from engram.core import Core
 from engram.exchange import Outcome, Send, Steps
 from engram.options import DEFAULT_RETRIES, DEFAULT_TIMEOUT_S, POOL, OptionChanges, Options
+from engram.pointing import PointAnswer, PointOptions, PointRequest, Points, PointTask
 from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
 from engram.streaming import EventReader, Stream
@@ -157,6 +158,50 @@ class Client:
         """Ask about a document and return it drawn, its words shaded by their attention."""
         request: ReadRequest = {"document": document, "question": question, **options}
         return self._perform(self._core.run(reading.read_picture(request, format), timeout))
+
+    def point(
+        self,
+        points: Points,
+        task: PointTask,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[PointOptions],
+    ) -> PointAnswer:
+        """Find the convex hull, a Delaunay triangulation or a short round trip of points.
+
+        Args:
+            points: ``(x, y)`` of each, at any scale.
+            task: ``"convex_hull"``, ``"delaunay"`` or ``"tour"``.
+            timeout: Seconds for this call instead of the client's.
+            **options: See ``PointOptions``.
+
+        Raises:
+            EngramError: See ``engram.errors`` for the tree.
+        """
+        request: PointRequest = {"points": points, "task": task, **options}
+        return self._perform(self._core.run(pointing.point(request), timeout))
+
+    def point_many(
+        self,
+        requests: Iterable[PointRequest],
+        *,
+        timeout: float | None = None,
+    ) -> list[PointAnswer | ItemError]:
+        """Find something among many sets of points, in order; a bad item spoils only itself."""
+        return self._perform(self._core.many(pointing.point_batch, list(requests), timeout))
+
+    def point_picture(
+        self,
+        points: Points,
+        task: PointTask,
+        *,
+        format: PictureFormat = "svg",
+        timeout: float | None = None,
+        **options: Unpack[PointOptions],
+    ) -> bytes:
+        """Find something among points and return it drawn: arrows in the plane, beside the attention."""
+        request: PointRequest = {"points": points, "task": task, **options}
+        return self._perform(self._core.run(pointing.point_picture(request, format), timeout))
 
     def compute(
         self,

@@ -17,6 +17,8 @@ from engram.cli.complete import complete
 from engram.cli.compute import EXAMPLES as COMPUTE_EXAMPLES
 from engram.cli.compute import compute
 from engram.cli.failures import Commands, UsageProblem, complain, exit_code
+from engram.cli.point import EXAMPLES as POINT_EXAMPLES
+from engram.cli.point import point
 from engram.cli.read import EXAMPLES as READ_EXAMPLES
 from engram.cli.read import read
 from engram.client import Client
@@ -218,3 +220,4 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
 app.command(epilog=READ_EXAMPLES)(read)
 app.command(epilog=COMPUTE_EXAMPLES)(compute)
 app.command(epilog=COMPLETE_EXAMPLES)(complete)
+app.command(epilog=POINT_EXAMPLES)(point)
