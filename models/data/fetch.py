@@ -49,6 +49,12 @@ ARCHIVES = {
             for language in ("en", "de", "fr")
         ),
     ),
+    "wikitext-2": Archive(
+        url="https://codeload.github.com/pytorch/examples/tar.gz/77f55b912142e11fcfdf5b530231fb9c52f181e8",
+        sha256="",  # made when it is asked for: each file is checked by its own
+        inside="examples-77f55b912142e11fcfdf5b530231fb9c52f181e8/word_language_model/data/wikitext-2/",
+        keep=("train.txt", "valid.txt", "test.txt"),
+    ),
 }
 
 

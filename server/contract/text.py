@@ -29,6 +29,9 @@ CACHED_LENGTH = 200
 LONGEST_WORD = 40
 """Nothing is near a longer word; comparing costs more the longer it is."""
 
+MANY_WORDS = 5_000
+"""Beyond it an unknown word is compared only with words that begin alike."""
+
 SENTENCE_END = re.compile(r"(?<=[.?!])\s+|\n+")
 
 
@@ -141,7 +144,18 @@ class Vocabulary:
 
     def nearest(self, word: str, n: int = 3) -> list[str]:
         """Return up to ``n`` known words that look most like ``word``, the best first."""
-        return get_close_matches(word, self.words, n) if len(word) <= LONGEST_WORD else []
+        if len(word) > LONGEST_WORD:
+            return []
+        return get_close_matches(word, self.words if len(self.words) <= MANY_WORDS else self._like(word), n)
+
+    def _like(self, word: str) -> list[str]:
+        """Return the known words of similar length that begin alike: comparing with all takes too long."""
+        first = word[:1].casefold()
+        return [
+            known
+            for known in self.words
+            if abs(len(known) - len(word)) <= 2 and known[:1].casefold() == first
+        ]
 
     def _lookup(self, sentence: str) -> bytes:
         return np.array(self._tokenizer.encode(sentence, add_special_tokens=False).ids, np.int64).tobytes()

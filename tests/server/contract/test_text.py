@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.contract.text import CACHED_LENGTH, UNKNOWN_ID, Vocabulary, split_sentences
+from server.contract.text import CACHED_LENGTH, MANY_WORDS, UNKNOWN_ID, Vocabulary, split_sentences
 from tests.server.fakes import WORDS
 
 VOCABULARY = Vocabulary.from_words([*WORDS, "café"])
@@ -58,6 +58,12 @@ def test_nearest_words_come_best_first():
     assert VOCABULARY.nearest("gardn")[0] == "garden"
     assert VOCABULARY.nearest("qqqq") == []
     assert VOCABULARY.nearest("x" * 10_000) == []
+
+
+def test_in_a_large_vocabulary_near_words_begin_alike():
+    many = Vocabulary.from_words([*WORDS, *(f"x{number}" for number in range(MANY_WORDS))])
+    assert many.nearest("gardn")[0] == "garden"
+    assert many.nearest("harden") == []
 
 
 @given(st.text(max_size=60))
