@@ -35,8 +35,8 @@ class ExtendedNeuralGPUConfig:
     ``maps``: numbers a cell holds; ``width``: cells of a column, of which the first is read and written.
     ``kernel`` columns by ``kernel_width`` cells are seen by a convolution. ``encoder_layers`` and
     ``decoder_layers`` CGRUs make a step. ``steps`` the encoder takes; 0 is one for each column, as in the
-    paper, and a row rests after its own. A sentence of ``n`` pieces has ``stretch * n + extra`` columns, and
-    so many pieces its translation has at most.
+    paper, and a row rests after its own. A source has ``columns`` columns for each of its pieces; it is
+    written on the first of them, and its translation has as many pieces at most.
     ``form``: ``plain``, ``markovian`` or ``extended``.
     ``behind`` and ``ahead``: how many columns around the one being spoken a decoder step rewrites. ``ahead``
     of 0 is the whole canvas, as in the paper; a window makes the cost of a sentence linear in its length.
@@ -60,8 +60,7 @@ class ExtendedNeuralGPUConfig:
     encoder_layers: int = 1
     decoder_layers: int = 1
     steps: int = 8
-    stretch: float = 1.5
-    extra: int = 8
+    columns: int = 2
     form: Literal["plain", "markovian", "extended"] = "extended"
     behind: int = 2
     ahead: int = 6
@@ -77,8 +76,8 @@ class ExtendedNeuralGPUConfig:
         """Refuse sizes no network can have."""
         least = dict.fromkeys(
             ("source_vocabulary", "target_vocabulary", "embedding", "maps", "width", "kernel", "kernel_width",
-             "encoder_layers", "decoder_layers", "relaxation", "stretch"), 1,
-        ) | {"steps": 0, "extra": 1, "behind": 0, "ahead": 0, "gate_cutoff": 0}  # fmt: skip
+             "encoder_layers", "decoder_layers", "relaxation", "columns"), 1,
+        ) | {"steps": 0, "behind": 0, "ahead": 0, "gate_cutoff": 0}  # fmt: skip
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
@@ -254,13 +253,12 @@ class ExtendedNeuralGPU(nn.Module):
             The canvas, and the decoder's first state.
         """
         length_B = (source_BS != PADDING).sum(dim=1)
-        columns_B = (self.config.stretch * length_B).floor().long() + self.config.extra
-        longest = int(self.config.stretch * source_BS.shape[1]) + self.config.extra
-        places_N = torch.arange(longest, device=source_BS.device)
-        real_BN = (places_N < columns_B.unsqueeze(1)).to(self.output_bias.dtype)
+        empty_columns = (self.config.columns - 1) * source_BS.shape[1]
+        places_N = torch.arange(source_BS.shape[1] + empty_columns, device=source_BS.device)
+        real_BN = (places_N < self.config.columns * length_B.unsqueeze(1)).to(self.output_bias.dtype)
         words_BSE = self.embedding_dropout(self._embed(self.source_embedding, source_BS))
         written_BSM = torch.tanh(self.writing(words_BSE)) * (source_BS != PADDING).unsqueeze(-1)
-        empty = (0, 0, 0, self.config.width - 1, 0, longest - source_BS.shape[1])
+        empty = (0, 0, 0, self.config.width - 1, 0, empty_columns)
         cells_BNCM, activity_BN = self._rewrite(pad(written_BSM.unsqueeze(2), empty), real_BN)
         canvas = Canvas(cells_BNCM, real_BN, activity_BN)
         return canvas, self.decoder.start(canvas)
@@ -288,7 +286,8 @@ class ExtendedNeuralGPU(nn.Module):
             canvas: what ``encode`` made.
 
         Returns:
-            The readouts ``[B, T, E]`` for ``logits``, the memory activity ``[B, T, N]``, and the next state.
+            The readouts ``[B, T, E]`` for ``logits``, the memory activity of the columns that the source was
+            written on ``[B, T, S]``, and the next state.
         """
         words_BTE = self.embedding_dropout(self._embed(self.target_embedding, target_BT))
         reads, activities = [], []
@@ -297,7 +296,8 @@ class ExtendedNeuralGPU(nn.Module):
             reads.append(read_BM)
             activities.append(activity_BN)
         readout_BTE = self.readout_dropout(torch.tanh(self.readout(torch.stack(reads, dim=1))))
-        return readout_BTE, torch.stack(activities, dim=1), state
+        activity_BTN = torch.stack(activities, dim=1)
+        return readout_BTE, activity_BTN[..., : activity_BTN.shape[-1] // self.config.columns], state
 
     def logits(self, readout: Tensor) -> Tensor:
         """Return the logits of the next piece, ``[..., V]`` (eq. 5; output and input embedding are one)."""
@@ -305,7 +305,7 @@ class ExtendedNeuralGPU(nn.Module):
 
     def most(self, source_pieces: int) -> int:
         """Return how many pieces fit on the canvas of a source."""
-        return int(self.config.stretch * source_pieces) + self.config.extra - 1
+        return self.config.columns * source_pieces - 1
 
     def disagreement(self) -> Tensor:
         """Return how far the sets of weights are from their mean: what a relaxed network is pulled by."""
