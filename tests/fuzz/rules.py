@@ -54,7 +54,7 @@ def _form(path, reply):
     if reply.status < 400:
         return
     error = told.get("error") if isinstance(told, dict) and set(told) == {"error"} else None
-    if re.match(r"/v2(/|$)", path) and not _is_refused_unread(error):
+    if re.match(r"/(v2|hf)(/|$)", path) and not _is_refused_unread(error):
         if not isinstance(error, str) or not error.strip():
             yield f"is not {{'error': text}}: {reply.body[:200]!r}"
     elif not isinstance(error, dict) or set(error) != {"code", "message", "details", "request_id"}:

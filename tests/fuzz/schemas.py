@@ -1,6 +1,7 @@
 """Hypothesis strategies from the OpenAPI document: requests that are right, nearly right, and wrong."""
 
 import random
+import re
 
 from hypothesis import strategies as st
 
@@ -58,6 +59,8 @@ class Schemas:
         )
 
     def _array(self, schema):
+        if "prefixItems" in schema:
+            return st.tuples(*map(self.values, schema["prefixItems"])).map(list)
         most = min(schema.get("maxItems", 30), 30 if schema["items"].get("type") == "string" else 4)
         return st.lists(self.values(schema["items"]), min_size=schema.get("minItems", 0), max_size=most)
 
@@ -86,7 +89,7 @@ class Schemas:
         dice = random.Random(draw(st.integers(0, 2**32 - 1)))
         content = operation.get("requestBody", {}).get("content", {}).get("application/json")
         body = b"" if content is None else _body(dice, draw(self.values(content["schema"])))
-        path = path.replace("{name}", dice.choice(SEGMENTS))
+        path = re.sub(r"\{\w+\}", lambda _: dice.choice(SEGMENTS), path)
         if dice.random() < 0.1:
             method = dice.choice(("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE"))
         if dice.random() < 0.1:
