@@ -8,6 +8,7 @@ import pytest
 
 from server.api.connection import ConnectionLimits
 from server.settings import Settings
+from tests.server.fakes import until
 from tests.server.sockets import BODY, ask, connected, serving
 
 
@@ -156,6 +157,27 @@ async def test_what_is_no_http_is_told_in_the_words_of_every_error(serve, garbag
     async with serve() as port, connected(port) as client:
         await client.send(garbage)
         await client.refused(400, "malformed_request")
+
+
+async def test_below_v2_an_error_of_the_connection_has_the_form_of_that_protocol(serve):
+    async with serve() as port, connected(port) as client:
+        await client.send("POST /v2/health/live HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        status, body = await client.answer()
+        assert status == 400
+        assert isinstance(body["error"], str)
+        assert await client.ended()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "image/svg+xml"], ids=["hot", "application"])
+async def test_nobody_is_answered_who_has_left(serve, model, app, caplog, kind):
+    model.gate.clear()
+    async with serve() as port:
+        async with connected(port) as client:
+            await client.send(ask(f"Accept: {kind}"), BODY)
+            await model.arrivals.acquire()
+        await until(lambda: app.metrics.http)
+    assert app.metrics.http == {("/v1/qa", 499): 1}
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_one_connection_too_many_is_told_to_come_back(serve, caplog):
