@@ -31,6 +31,9 @@ HEADERS = [
     (b"vary", b"Accept"),
 ]
 
+LINGER_S = 5.0
+"""How long after the deadline a reader may take what is left, the news of the deadline included."""
+
 _encode = msgspec.json.Encoder(enc_hook=encode_array).encode
 
 _encode_error = msgspec.json.Encoder(enc_hook=str).encode
@@ -47,7 +50,7 @@ class EventStream:
     """
 
     def __init__(self, exchange: Exchange, send: Send, deadline: float) -> None:
-        """Take where to write, and until when on ``time.monotonic`` a reader may take its time."""
+        """Take where to write, and when the answer is due on ``time.monotonic``."""
         self._exchange = exchange
         self._send = send
         self._deadline = deadline
@@ -64,7 +67,7 @@ class EventStream:
         task = asyncio.create_task(work(self._tell))
         task.add_done_callback(lambda _: self._news.set())
         try:
-            async with asyncio.timeout(self._deadline - time.monotonic()):
+            async with asyncio.timeout(self._deadline + LINGER_S - time.monotonic()):
                 await self._write(task)
         except TimeoutError:
             raise ClientGone from None

@@ -89,6 +89,15 @@ async def test_what_fails_midway_is_the_last_event(client):
     assert events[-1][1]["error"]["request_id"] == "mine"
 
 
+async def test_a_deadline_that_passes_midway_is_told(client):
+    headers = {**STREAM, "X-Timeout-Ms": "200"}
+    response = await client.post("/v1/compute", json={**REQUEST, "steps": 10**6}, headers=headers)
+    events = events_of(response.text)
+    assert events[0][0] == "token"
+    assert events[-1][0] == "error"
+    assert events[-1][1]["error"]["code"] == "deadline_exceeded"
+
+
 async def test_steps_and_their_rows_are_metrics(client):
     await client.post("/v1/compute", json=REQUEST)
     lines = (await client.get("/metrics")).text.splitlines()
@@ -154,7 +163,9 @@ async def test_events_wait_for_a_slow_reader_and_the_search_does_not():
     assert pieces[2] == b"event: done\ndata: {}\n\n"
 
 
-async def test_a_reader_that_takes_for_ever_is_let_go_with_its_search():
+async def test_a_reader_that_takes_for_ever_is_let_go_with_its_search(monkeypatch):
+    monkeypatch.setattr("server.api.streaming.LINGER_S", 0.0)
+
     async def send(message):
         await asyncio.sleep(10)
 
