@@ -97,4 +97,5 @@ class AdaptiveVocabulary(nn.Module):
     def _tail(self, states_NH: Tensor, place: int) -> Tensor:
         """Return log-probabilities of the words within one further cluster, ``[N, C]``."""
         narrow_ND = states_NH @ self.projections[place - 1].T
-        return (linear(narrow_ND, self.tables[place]).float() + self.biases[place]).log_softmax(dim=-1)
+        logits_NC: Tensor = linear(narrow_ND, self.tables[place]).float() + self.biases[place]
+        return logits_NC.log_softmax(dim=-1)

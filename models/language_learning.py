@@ -81,11 +81,11 @@ def perplexity_rows(
         everything = Bucket("all words", len(ids), float(np.mean(own)))
         tables[name] = [everything, *bucket_means(ids, own)]
     first = next(iter(tables.values()))
-    return [
-        {"words": bucket.label, "predicted": bucket.words}
-        | {name: math.exp(table[place].mean) for name, table in tables.items()}
-        for place, bucket in enumerate(first)
-    ]
+    rows: list[dict[str, Cell]] = []
+    for place, bucket in enumerate(first):
+        row: dict[str, Cell] = {"words": bucket.label, "predicted": bucket.words}
+        rows.append(row | {name: math.exp(table[place].mean) for name, table in tables.items()})
+    return rows
 
 
 def held_out(training: Mapping[str, Any], choice: DataChoice) -> tuple[str, Literal["valid", "test"]]:

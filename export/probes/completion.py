@@ -24,7 +24,7 @@ def probes(bundle: Bundle) -> list[Arrays]:
     task, rng = TASKS["complete"](), np.random.default_rng(0)
     limit = bundle.manifest.limits["max_words"]
     write = sentences(FORMS, bundle.vocabulary, rng, limit)
-    probes = []
+    probes: list[Arrays] = []
     for length in dict.fromkeys(min(length, limit) for length in LENGTHS):
         prepared = task.prepare(CompleteRequest(text=write(), max_words=1), bundle)
         probes.append({**prepared.arrays, "words": prepared.context.ids[-length:]})
