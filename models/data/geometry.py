@@ -187,8 +187,8 @@ def canonical(
     """Arrange answers the one way that is taught, so that a question has one right answer.
 
     A hull begins with its corner of lowest rank and goes on counter-clockwise; a round trip begins with the
-    city of lowest rank and takes the direction whose next city has the lower one; the points of a triple and
-    the triples rise in rank.
+    city of lowest rank and takes the direction whose next city has the lower one; triangles come in fans
+    (``_fans``), for which ranks must grow with x.
 
     Args:
         task: what the answers are.
@@ -200,7 +200,7 @@ def canonical(
         Places of the points, int64 ``[C, L]``, below 0 after the end.
     """
     if task == "delaunay":
-        return _rising_triples(answers_CL, ranks_CP)
+        return _fans(points_CP2, answers_CL, ranks_CP)
     length_C1 = (answers_CL >= 0).sum(axis=1, keepdims=True)
     places_CL = np.maximum(answers_CL, 0).astype(np.int64)
     walked_CL = np.where(answers_CL >= 0, np.take_along_axis(ranks_CP, places_CL, axis=1), np.iinfo(int).max)
@@ -225,17 +225,27 @@ def _areas(points_CP2: NDArray[Any], places_CL: NDArray[np.int64], length_C1: ND
     return doubled_C
 
 
-def _rising_triples(answers_CL: NDArray[Any], ranks_CP: NDArray[Any]) -> NDArray[np.int64]:
-    """Sort the points of each triple, and the triples, by rank."""
-    batch, size = ranks_CP.shape
+def _fans(points_CP2: NDArray[Any], answers_CL: NDArray[Any], ranks_CP: NDArray[Any]) -> NDArray[np.int64]:
+    """Arrange triangles in fans: a triangle begins with its corner of lowest rank and turns left.
+
+    Triangles with the same first corner follow each other counter-clockwise, so that each begins with the
+    side on which the one before ended; the fans come in the order of their first corners.
+    """
+    batch = len(answers_CL)
     places_CL = np.maximum(answers_CL, 0).astype(np.int64)
-    ranks_CT3 = np.sort(np.take_along_axis(ranks_CP, places_CL, axis=1).reshape(batch, -1, 3), axis=-1)
-    ended_CT = answers_CL[:, ::3] < 0
-    key_CT = (ranks_CT3[..., 0] * size + ranks_CT3[..., 1]) * size + ranks_CT3[..., 2]
-    order_CT = np.where(ended_CT, size**3, key_CT).argsort(axis=1)
-    sorted_CL = np.take_along_axis(ranks_CT3, order_CT[..., None], axis=1).reshape(batch, -1)
-    back_CP = ranks_CP.argsort(axis=1)
-    return np.where(answers_CL >= 0, np.take_along_axis(back_CP, sorted_CL, axis=1), -1)
+    triples_CT3 = places_CL.reshape(batch, -1, 3)
+    ranks_CT3 = np.take_along_axis(ranks_CP, places_CL, axis=1).reshape(triples_CT3.shape)
+    turn_CT3 = (ranks_CT3.argmin(axis=-1)[..., None] + np.arange(3)) % 3
+    triples_CT3 = np.take_along_axis(triples_CT3, turn_CT3, axis=-1)
+    at_CT32 = points_CP2.astype(np.float64)[np.arange(batch)[:, None, None], triples_CT3]
+    one_CT2, other_CT2 = at_CT32[:, :, 1] - at_CT32[:, :, 0], at_CT32[:, :, 2] - at_CT32[:, :, 0]
+    right_CT = one_CT2[..., 0] * other_CT2[..., 1] < one_CT2[..., 1] * other_CT2[..., 0]
+    triples_CT3 = np.where(right_CT[..., None], triples_CT3[..., [0, 2, 1]], triples_CT3)
+    angle_CT = np.arctan2(*np.moveaxis(np.where(right_CT[..., None], other_CT2, one_CT2), -1, 0)[::-1])
+    first_CT = np.where(answers_CL[:, ::3] < 0, ranks_CP.shape[1], ranks_CT3.min(axis=-1))
+    order_CT = np.lexsort((angle_CT, first_CT), axis=1)
+    fans_CL = np.take_along_axis(triples_CT3, order_CT[..., None], axis=1).reshape(batch, -1)
+    return np.where(answers_CL >= 0, fans_CL, -1)
 
 
 SYMMETRIES = 8

@@ -99,13 +99,18 @@ def test_a_tour_is_taught_one_way_whatever_way_it_was_found(tmp_path):
     np.testing.assert_array_equal(one, other)
 
 
-def test_triples_rise(tmp_path):
+def test_triangles_come_in_fans_that_turn_left(tmp_path):
     own = draw("delaunay", tmp_path)[7]
     rank = ranks(own.points_CP2)
     answers = canonical("delaunay", own.points_CP2, own.answers_CL, rank)
-    for answer, known, order in zip(answers, own.answers_CL, rank, strict=True):
-        triples = order[answer[answer >= 0]].reshape(-1, 3).tolist()
-        assert all(triple == sorted(triple) for triple in triples)
-        assert triples == sorted(triples)
-        expected = order[known[known >= 0]].reshape(-1, 3).tolist()
-        assert sorted(map(sorted, expected)) == triples
+    for at, answer, known, order in zip(own.points_CP2, answers, own.answers_CL, rank, strict=True):
+        triples = answer[answer >= 0].reshape(-1, 3)
+        expected = known[known >= 0].reshape(-1, 3).tolist()
+        assert sorted(map(sorted, triples.tolist())) == sorted(map(sorted, expected))
+        first = order[triples[:, 0]]
+        assert (first == order[triples].min(axis=1)).all()
+        assert (np.diff(first) >= 0).all()
+        one, other = at[triples[:, 1]] - at[triples[:, 0]], at[triples[:, 2]] - at[triples[:, 0]]
+        assert (one[:, 0] * other[:, 1] > one[:, 1] * other[:, 0]).all()
+        same = triples[:-1, 0] == triples[1:, 0]
+        assert (triples[:-1, 2] == triples[1:, 1])[same].all()
