@@ -34,8 +34,8 @@ class ReadingOptions:
     ``passages_a_batch`` documents with many questions each, or ``questions_a_batch`` single questions of at
     most ``tokens_a_batch`` document words in all, padding included. ``max_tokens`` leaves out single
     questions about longer documents, 0 none. ``questions_an_epoch`` single questions are drawn over groups
-    with weight ``floor`` + running training error, of which ``ceiling`` counts at most: what clicks late is
-    not starved, and what never does takes no more than its part. 0 takes every question once.
+    with weight ``floor`` + ``focus`` * running training error, so that what clicks late is not starved; of an
+    error ``ceiling`` counts at most, and that of ``rested`` groups not at all. 0 takes every question once.
     """
 
     rival_weight: float = 1.0
@@ -45,7 +45,9 @@ class ReadingOptions:
     max_tokens: int = 0
     questions_an_epoch: int = 0
     floor: float = 0.05
+    focus: float = 1.0
     ceiling: float = 1.0
+    rested: tuple[str, ...] = ()
     serve_max_tokens: int = 4_000
     serve_max_question_tokens: int = 256
     serve_max_candidates: int = 2_000
@@ -103,12 +105,7 @@ class QuestionMaterial:
     def _draw(self, rng: np.random.Generator) -> Ints:
         if not self._options.questions_an_epoch:
             return np.concatenate(self._members)
-        weights = np.array(
-            [
-                (self._options.floor + min(error, self._options.ceiling)) * (len(members) > 0)
-                for error, members in zip(self.error, self._members, strict=True)
-            ]
-        )
+        weights = np.array([self._weight(number) for number in range(len(self.error))])
         counts = rng.multinomial(self._options.questions_an_epoch, weights / weights.sum())
         return np.concatenate(
             [
@@ -116,6 +113,14 @@ class QuestionMaterial:
                 for members, count in zip(self._members, counts, strict=True)
             ]
         )
+
+    def _weight(self, group: int) -> float:
+        if not len(self._members[group]):
+            return 0.0
+        options = self._options
+        if self._questions.groups[group] in options.rested:
+            return options.floor
+        return options.floor + options.focus * min(self.error[group], options.ceiling)
 
     def learnt(self, group_B: Ints, wrong_B: NDArray[np.bool_]) -> None:
         """Keep a running mean of each group's errors."""

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from models.data import babi
 from models.data.cloze import (
     CONTEXT,
@@ -181,12 +183,13 @@ def _babi(selection: ReadingSelection, seed: int) -> Texts:
 
 
 def some_of_each(questions: Sequence[Cloze], most: int) -> list[Cloze]:
-    """Keep up to ``most`` questions of each group, from throughout it; 0 keeps all."""
+    """Keep up to ``most`` questions of each group, drawn with a fixed seed; 0 keeps all."""
     if not most:
         return list(questions)
+    rng = np.random.default_rng(0)
     groups = dict.fromkeys(one.group for one in questions)
     members = [[one for one in questions if one.group == group] for group in groups]
-    return [one for own in members for one in own[:: max(1, len(own) // most)][:most]]
+    return [own[place] for own in members for place in rng.permutation(len(own))[:most]]
 
 
 def as_cloze(example: Example) -> Cloze:

@@ -8,7 +8,7 @@ from models.data.cloze import KINDS
 from models.learning import DataChoice
 from models.presets import load_preset
 from models.reading_learning import ReadingLearning, accuracy_rows, held_out_questions
-from models.reading_sources import ReadingSelection, held_out_clozes, load_texts, sample_clozes
+from models.reading_sources import ReadingSelection, held_out_clozes, load_texts, sample_clozes, some_of_each
 from models.training import TrainingOptions
 from tests.models.reading_builders import TEXT
 
@@ -100,3 +100,13 @@ def test_the_kinds_of_questions_are_names_and_nouns():
 def test_a_selection_that_cannot_be_read_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         ReadingSelection(**fields)
+
+
+def test_watched_questions_are_drawn_from_throughout_their_group():
+    """The first question of every story would be the easiest one."""
+    questions = sample_clozes(60, seed=5)
+    some = some_of_each(questions, 10)
+    groups = {one.group for one in questions}
+    assert all(sum(one.group == group for one in some) == 10 for group in groups)
+    assert len({questions.index(one) % 5 for one in some}) > 2
+    assert some_of_each(questions, 0) == questions
