@@ -6,6 +6,7 @@ on weights alone. Only its hardware-independent passes are used, so the file ser
 
 from __future__ import annotations
 
+import inspect
 import logging
 import tempfile
 import warnings
@@ -39,7 +40,9 @@ def to_onnx(graph: Graph) -> bytes:
     dims = tuple({axis: free[dim] for axis, dim in axes.items()} for axes in shapes)
     with _quiet():
         # Traced here, because this refuses an axis that cannot stay free; the exporter would freeze it.
-        program = torch.export.export(graph.module, example(graph), dynamic_shapes=dims, strict=False)
+        program = torch.export.export(
+            graph.module, example(graph), dynamic_shapes=(dims,) if _takes_any(graph) else dims, strict=False
+        )
         exported = torch.onnx.export(
             program,
             (),
@@ -49,11 +52,17 @@ def to_onnx(graph: Graph) -> bytes:
             verbose=False,
             input_names=graph.inputs,
             output_names=graph.outputs,
-            dynamic_shapes=shapes,
+            dynamic_shapes=(shapes,) if _takes_any(graph) else shapes,
             custom_translation_table=translations(),
         )
     assert exported is not None
     return fold_constants(exported.model_proto.SerializeToString())
+
+
+def _takes_any(graph: Graph) -> bool:
+    """Tell whether the module takes its inputs as ``*tensors``."""
+    parameters = inspect.signature(graph.module.forward).parameters.values()
+    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 def fold_constants(content: bytes) -> bytes:

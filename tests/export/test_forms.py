@@ -8,14 +8,16 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
 from export.forms import certify
 from export.parity import BATCHES, AxesDiffer, NamesDiffer, ValuesDiffer, grid
 from export.samples import EXAMPLE_BATCH, example
-from export.to_onnx import OPSET, interface
-from export.to_torchscript import input_names
-from export.wrappers import Graphs
+from export.to_onnx import OPSET, interface, to_onnx
+from export.to_torchscript import input_names, to_torchscript
+from export.wrappers import Graph, Graphs
 from models.families import FAMILIES
+from server.contract.manifest import GraphSpec, TensorSpec
 from tests.export.small import quiet
 
 ROOT = Path(__file__).parents[2]
@@ -134,3 +136,21 @@ def test_a_wrong_weight_is_caught_with_output_place_and_distance(forms, graph):
         r": they differ by .*, the tolerance is 1e-05",
     ):
         certify(Graphs(graph), {"model": edited(forms["model"], spoil)}, 1e-5, quiet)
+
+
+class AnyNumber(torch.nn.Module):
+    """Takes its inputs as they come."""
+
+    def forward(self, *tensors):
+        return tensors[0] + 2 * tensors[1]
+
+
+def test_a_module_may_take_any_number_of_inputs():
+    names = ("first", "second")
+    specs = [TensorSpec(name=name, datatype="FP32", dims=("batch", "places")) for name in (*names, "sum")]
+    graph = Graph(AnyNumber().eval(), GraphSpec(inputs=specs[:2], outputs=specs[2:]), {"places": 5})
+    content = to_onnx(graph)
+    assert [(port.name, port.dims) for port in interface(content).inputs] == [
+        (name, ("batch", "places")) for name in names
+    ]
+    assert len(input_names(to_torchscript(graph))) == len(names)
