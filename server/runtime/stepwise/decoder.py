@@ -41,6 +41,7 @@ class Decoder(RequestQueue[Entry, StepwiseExecutor, StageSessions]):
         self._bundle = bundle
         self._wiring = Wiring.of(bundle.manifest)
         self._next: Entry | None = None
+        self._yields = False
         self._joining: dict[StepwiseExecutor, list[Entry]] = {}
         self._busy_s = 0.0
         super().__init__(sessions, options, clock, renew=renew)
@@ -124,9 +125,14 @@ class Decoder(RequestQueue[Entry, StepwiseExecutor, StageSessions]):
         self._note_quiet()
 
     def _first(self) -> Entry:
-        """Return who joins next. Nobody is passed over for being large: it waits until there is room."""
-        if self._next is None or self._next.future.done():
+        """Return who joins next. Nobody is passed over for being large: it waits until there is room.
+
+        Batch work that was next while nothing urgent waited lets urgent requests go first after all.
+        """
+        urgent = self._waiting.costs[Priority.INTERACTIVE] > 0
+        if self._next is None or self._next.future.done() or (self._yields and urgent):
             self._next = next(self._waiting.begin_batch())
+            self._yields = not urgent
         return self._next
 
     def _fits(self, entry: Entry, executor: StepwiseExecutor, joined: Sequence[Entry]) -> bool:

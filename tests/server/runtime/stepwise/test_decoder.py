@@ -15,6 +15,7 @@ from server.errors import (
     RunError,
     ShuttingDown,
 )
+from server.runtime.lines import Priority
 from server.runtime.options import RuntimeOptions
 from server.runtime.statistics import Statistics
 from server.runtime.stepwise.decoder import Decoder
@@ -209,6 +210,21 @@ async def test_a_wide_request_waits_until_there_is_room_for_all_its_rows_and_nob
         stages.step.gate.set()
         await asyncio.gather(*tasks)
     assert finished == ["running", "wide", "short"]
+
+
+async def test_an_urgent_request_joins_before_batch_work_that_waited_longer():
+    stages, finished = sessions(), []
+    async with decoder_of(stages, max_batch_size=1) as decoder:
+        running = await occupy(decoder, stages)
+        tasks = [running]
+        for name, priority in (("batch", Priority.BATCH), ("urgent", Priority.INTERACTIVE)):
+            work = decoder.run(TASK.prepare(SHORT, None), None, priority=priority)
+            tasks.append(asyncio.create_task(work))
+            tasks[-1].add_done_callback(lambda _, name=name: finished.append(name))
+            await asyncio.sleep(0.01)
+        stages.step.gate.set()
+        await asyncio.gather(*tasks)
+    assert finished == ["urgent", "batch"]
 
 
 async def test_a_request_larger_than_the_limit_walks_alone():
