@@ -25,7 +25,8 @@ from server.errors import RunError
 from server.runtime.lines import Priority
 from server.runtime.options import RuntimeOptions
 from server.runtime.stepwise.decoder import Decoder
-from server.runtime.stepwise.walker import Walk, Walker
+from server.runtime.stepwise.steps import Walk
+from server.runtime.stepwise.walker import Walker
 from server.runtime.stepwise.wiring import Wiring
 
 MODULE = "benchmarks.joining"

@@ -16,7 +16,8 @@ import msgspec
 from server.errors import RunError
 from server.runtime.executor import Run, failure_of
 from server.runtime.request_queue import Waiting
-from server.runtime.stepwise.walker import Events, Walk, Walker
+from server.runtime.stepwise.steps import Walk
+from server.runtime.stepwise.walker import Events, Walker
 from server.runtime.stepwise.wiring import Newcomer
 from server.runtime.worker import Worker
 

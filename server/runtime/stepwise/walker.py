@@ -9,8 +9,7 @@ others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -20,53 +19,22 @@ from server.contract.bundle import Bundle
 from server.contract.manifest import NEXT
 from server.contract.tensors import DTYPES, Array, join, split
 from server.errors import ExecutorLost, RunError
-from server.runtime.batching import FREE_PADDING, MAX_WASTE, choose
+from server.runtime.batching import choose
 from server.runtime.executor import failure_of
 from server.runtime.options import RuntimeOptions
 from server.runtime.stepwise.rows import Block, Places, gather, join_rows
 from server.runtime.stepwise.stages import StageSessions
+from server.runtime.stepwise.steps import Step, Walk, groups, sources_of, stayed
 from server.runtime.stepwise.wiring import Newcomer, Sizes, Wiring, axis_sizes, joint
-from server.tasks import Prepared, Search, StepwiseTask
+from server.tasks import Prepared, StepwiseTask
 
 logger = logging.getLogger(__name__)
-
-ROW_CELLS = 64
-"""Cells that a row counts for beside its own: what a step costs whatever the sizes."""
 
 ALONE: Places = np.zeros(1, dtype=np.intp)
 """The places of a single row."""
 
 Events = Sequence[msgspec.Struct]
 T = TypeVar("T")
-
-
-@dataclass(slots=True, eq=False)
-class Walk:
-    """One request on its way: its search, and where its rows are: ``rows`` of ``block``, from ``start`` on.
-
-    ``mates`` counts the requests that shared its last run, itself included.
-    """
-
-    prepared: Prepared
-    search: Search
-    sizes: Sizes
-    cells: int
-    block: Block
-    start: int = 0
-    rows: int = 1
-    mates: int = 1
-
-
-@dataclass(slots=True, eq=False)
-class _Step:
-    """What a walk wants of the next step; ``in_order`` says that its rows go on as they are."""
-
-    walk: Walk
-    inputs: Mapping[str, Array]
-    parents: Places
-    sizes: Sizes
-    cells: int
-    in_order: bool
 
 
 class Walker:
@@ -120,7 +88,7 @@ class Walker:
                 steps.append(self._feed(walk))
             except Exception as error:
                 outcomes[id(walk)] = failure_of(error)
-        for group in self._groups(steps):
+        for group in groups(steps, self._wiring.cells):
             outcomes.update(zip((id(each.walk) for each in group), self._advance(group), strict=True))
         return [outcomes[id(walk)] for walk in walks]
 
@@ -177,7 +145,7 @@ class Walker:
         search = self._task.begin(encoded, prepared, self._bundle)
         return Walk(prepared, search, sizes, self._wiring.cells(sizes), Block(arrays, 1))
 
-    def _feed(self, walk: Walk) -> _Step:
+    def _feed(self, walk: Walk) -> Step:
         inputs, parents = walk.search.feed()
         if len(inputs) + len(walk.block.arrays) != len(self._wiring.step.inputs):
             raise RunError(f"a search feeds {sorted(inputs)} beside {sorted(walk.block.arrays)}")
@@ -190,31 +158,13 @@ class Walker:
             sizes = {**sizes, **fed}
             cells = self._wiring.cells(sizes)
         if len(parents) == 1 and parents[0] == 0:
-            return _Step(walk, inputs, ALONE, sizes, cells, walk.rows == 1)
+            return Step(walk, inputs, ALONE, sizes, cells, walk.rows == 1)
         places = np.asarray(parents, dtype=np.intp)
         if places.min() < 0 or places.max() >= walk.rows:
             raise RunError(f"a search continues rows {list(parents)} of {walk.rows}")
-        return _Step(walk, inputs, places, sizes, cells, list(parents) == list(range(walk.rows)))
+        return Step(walk, inputs, places, sizes, cells, list(parents) == list(range(walk.rows)))
 
-    def _groups(self, steps: Sequence[_Step]) -> Iterator[list[_Step]]:
-        """Part steps into those that run together: the padding must be worth the run that it saves."""
-        group: list[_Step] = []
-        sizes: Sizes = {}
-        rows = real = 0
-        for each in sorted(steps, key=lambda step: step.cells):
-            with_it = sizes if each.sizes == sizes else joint((sizes, each.sizes))
-            count = len(each.parents)
-            own = count * (ROW_CELLS + each.cells)
-            padded = (rows + count) * (ROW_CELLS + self._wiring.cells(with_it)) if with_it is not sizes else 0
-            if group and padded > MAX_WASTE * (real + own) + FREE_PADDING:
-                yield group
-                group, with_it, rows, real = [], each.sizes, 0, 0
-            group.append(each)
-            sizes, rows, real = with_it, rows + count, real + own
-        if group:
-            yield group
-
-    def _advance(self, group: Sequence[_Step]) -> list[Events | RunError]:
+    def _advance(self, group: Sequence[Step]) -> list[Events | RunError]:
         try:
             outputs = self._run(group)
         except ExecutorLost:
@@ -232,7 +182,7 @@ class Walker:
                 outcomes.append(failure_of(error))
         return outcomes
 
-    def _run(self, group: Sequence[_Step]) -> list[dict[str, Array]]:
+    def _run(self, group: Sequence[Step]) -> list[dict[str, Array]]:
         """Run the step graph once; the walks then stand on the rows of that run."""
         sizes = joint([each.sizes for each in group])
         inputs = self._inputs(group, sizes)
@@ -256,18 +206,18 @@ class Walker:
             start += count
         return results
 
-    def _inputs(self, group: Sequence[_Step], sizes: Sizes) -> dict[str, Array]:
+    def _inputs(self, group: Sequence[Step], sizes: Sizes) -> dict[str, Array]:
         """Join what the searches feed and what their rows carry, left as it is where nothing moved."""
         carried = group[0].walk.block.arrays
-        stayed = _stayed(group)
-        in_order = stayed and all(each.in_order for each in group)
-        sources = None if in_order else _sources(group)
+        unmoved = stayed(group)
+        in_order = unmoved and all(each.in_order for each in group)
+        sources = None if in_order else sources_of(group)
         inputs: dict[str, Array] = {}
         for spec in self._wiring.step.inputs:
             name = spec.name
             if name not in carried:
                 inputs[name] = join_rows(spec, [each.inputs[name] for each in group], sizes)
-            elif sources is None or (stayed and name not in self._wiring.states):
+            elif sources is None or (unmoved and name not in self._wiring.states):
                 inputs[name] = carried[name]
             else:
                 inputs[name] = gather(
@@ -275,7 +225,7 @@ class Walker:
                 )
         return inputs
 
-    def _cut(self, outputs: Mapping[str, Array], start: int, step: _Step, sizes: Sizes) -> dict[str, Array]:
+    def _cut(self, outputs: Mapping[str, Array], start: int, step: Step, sizes: Sizes) -> dict[str, Array]:
         """Return the rows of one walk, without padding, of the outputs that it wants."""
         end, padded = start + len(step.parents), step.sizes != sizes
         own: dict[str, Array] = {}
@@ -289,29 +239,6 @@ class Walker:
 
 def _wanted(requests: Iterable[Prepared]) -> set[str]:
     return {name for prepared in requests for name in prepared.outputs}
-
-
-def _stayed(group: Sequence[_Step]) -> bool:
-    """Say whether the walks are all that was in the last run, in the same order, with as many rows each."""
-    block, start = group[0].walk.block, 0
-    for each in group:
-        walk = each.walk
-        if walk.block is not block or walk.start != start or len(each.parents) != walk.rows:
-            return False
-        start += walk.rows
-    return start == block.rows
-
-
-def _sources(group: Sequence[_Step]) -> list[tuple[Block, Places]]:
-    """Say from which rows of which blocks the rows of the next run come, neighbours in a block together."""
-    sources: list[tuple[Block, list[Places]]] = []
-    for each in group:
-        places = each.walk.start + each.parents
-        if sources and sources[-1][0] is each.walk.block:
-            sources[-1][1].append(places)
-        else:
-            sources.append((each.walk.block, [places]))
-    return [(block, np.concatenate(parts)) for block, parts in sources]
 
 
 def _insist(outcome: T | RunError) -> T:

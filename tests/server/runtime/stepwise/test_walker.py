@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from server.errors import ExecutorLost, RunError
 from server.runtime.options import RuntimeOptions
-from server.runtime.stepwise.walker import Walk, Walker
+from server.runtime.stepwise.steps import Walk
+from server.runtime.stepwise.walker import Walker
 from server.runtime.stepwise.wiring import Wiring
 from server.tasks import Prepared
 from tests.server.counting import Counting, CountRequest, CountSearch, alone, counting_manifest, sessions
