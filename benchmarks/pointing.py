@@ -42,7 +42,7 @@ def forms(bundle: Bundle) -> tuple[dict[str, Session], dict[int, Arrays]]:
         raise SystemExit(f"the bundle has no {CHECKPOINT}; export it with its checkpoint")
     graph = graphs_of(load_checkpoint(path)).model
     assert graph.draw is not None
-    batches = {}
+    batches: dict[int, Arrays] = {}
     for size in BATCH_SIZES:
         requests = graph.draw([{"points": POINTS}] * size, np.random.default_rng(size))
         batches[size] = join(graph.signature.inputs, requests)

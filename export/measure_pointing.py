@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,7 @@ from models.learning import Cell, DataChoice, ResultTable
 from models.point_learning import held_out
 from server.tasks.pointing_form import PointAnswer, PointRequest
 
-BEAMS: dict[Task, int] = {"convex_hull": 4, "delaunay": 8, "tour": 32}
+BEAMS: dict[Task, int] = {"convex_hull": 4, "delaunay": 8, "tour": 16}
 """How many answers are followed at a time."""
 
 NOTES = (
@@ -39,14 +40,17 @@ def measure_pointing(served: Served, choice: DataChoice, progress: Callable[[int
                 PointRequest(task, points, beam_size=beam, constrained=constrained, attention="none")
                 for points in own.points_CP2.tolist()
             ]
-            before = done
-            answers = served.answers(requests, lambda count, before=before: progress(before + count, total))
+            answers = served.answers(requests, partial(_told, progress, done, total))
             done += len(requests)
             label = f"{size} points, " + (f"beam {beam}" if constrained else "free")
             found = [_answer(answer) for answer in answers]
             rows.append({"instances": label, "count": len(found), **_row(task, own, found)})
     title = f"{task}: points drawn uniformly in the unit square, not seen in training"
     return ResultTable(title, rows, NOTES, served.measured_by, decimals=4)
+
+
+def _told(progress: Callable[[int, int], Any], before: int, total: int, count: int) -> None:
+    progress(before + count, total)
 
 
 def _answer(found: Any) -> PointAnswer:

@@ -190,7 +190,10 @@ def sights(points_BP2: Tensor, last_BS: Tensor, before_BS: Tensor) -> Tensor:
     has_last_BS11 = (last_BS >= 0).to(points_BP2.dtype)[..., None, None]
     has_both_BS11 = (before_BS >= 0).to(points_BP2.dtype)[..., None, None]
     pair_BSP4 = torch.cat([came_BS12.expand_as(away_BSP2), other_BSP2], dim=-1)
-    cosines_BSP2 = (pair_BSP4 * torch.cat([away_BSP2, away_BSP2], dim=-1)).unflatten(-1, (2, 2)).sum(dim=-1)
+    products_BSP4 = pair_BSP4 * torch.cat([away_BSP2, away_BSP2], dim=-1)
+    cosines_BSP2 = torch.stack(
+        [products_BSP4[..., :2].sum(dim=-1), products_BSP4[..., 2:].sum(dim=-1)], dim=-1
+    )
     sine_BSP1 = came_BS12[..., :1] * away_BSP2[..., 1:] - came_BS12[..., 1:] * away_BSP2[..., :1]
     return torch.cat(
         [
@@ -238,7 +241,8 @@ class Glimpse(nn.Module):
         return query_BSH + changed_BSH
 
     def _split(self, x_BSH: Tensor) -> Tensor:
-        return x_BSH.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, steps, hidden = x_BSH.shape
+        return x_BSH.reshape(batch, steps, self.heads, hidden // self.heads).transpose(1, 2)
 
 
 class PointerNetwork(nn.Module):
@@ -298,10 +302,8 @@ class PointerNetwork(nn.Module):
         """
         input_BH = self._chosen(memory, last.unsqueeze(1)).squeeze(1)
         hidden, cell = state
-        lstm = self.decoder
-        gates_BI = (
-            input_BH @ lstm.weight_ih_l0.T + lstm.bias_ih_l0 + hidden @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
-        )
+        w_ih, w_hh, b_ih, b_hh = self.decoder.parameters()
+        gates_BI = input_BH @ w_ih.T + b_ih + hidden @ w_hh.T + b_hh
         enter_BH, forget_BH, new_BH, leave_BH = gates_BI.chunk(4, dim=-1)
         cell = torch.sigmoid(forget_BH) * cell + torch.sigmoid(enter_BH) * torch.tanh(new_BH)
         hidden = torch.sigmoid(leave_BH) * torch.tanh(cell)

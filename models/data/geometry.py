@@ -64,7 +64,8 @@ class Drawing:
         return f"{self.task}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
 
-class _Order(NamedTuple):
+@dataclass(frozen=True)
+class _Order:
     """A part of a drawing, as a process is given it."""
 
     task: Task
@@ -78,8 +79,8 @@ class _Order(NamedTuple):
 def solve(task: Task, points_P2: NDArray[Any]) -> NDArray[np.int64]:
     """Return the answer of one instance: hull corners counter-clockwise, or triples of the triangulation."""
     if task == "convex_hull":
-        return ConvexHull(points_P2).vertices.astype(np.int64)
-    return Delaunay(points_P2).simplices.astype(np.int64).ravel()
+        return np.asarray(ConvexHull(points_P2).vertices, np.int64)
+    return np.asarray(Delaunay(points_P2).simplices, np.int64).ravel()
 
 
 def draw_instances(order: _Order) -> Instances:
@@ -126,15 +127,11 @@ def load_instances(
         made = _draw(drawing, processes, progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
+        arrays: dict[str, Any] = {}
+        for size, (points_CP2, answers_CL) in made.items():
+            arrays |= {f"points_{size}": points_CP2, f"answers_{size}": answers_CL}
         with partial.open("wb") as file:
-            np.savez(
-                file,
-                **{
-                    f"{name}_{size}": part
-                    for size, (points, answers) in made.items()
-                    for name, part in (("points", points), ("answers", answers))
-                },
-            )
+            np.savez(file, **arrays)
         partial.replace(path)
     with np.load(path) as content:
         return {

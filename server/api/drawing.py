@@ -135,8 +135,8 @@ def _paint(pen: Any, shape: Shape, scale: int, fonts: Callable[[float], Any]) ->
             ends = (x * scale, y * scale, to_x * scale, to_y * scale)
             pen.line(ends, fill=shape.stroke, width=max(1, round(shape.width * scale)))
         case Dot(x, y, radius):
-            corners = tuple(value * scale for value in (x - radius, y - radius, x + radius, y + radius))
-            pen.ellipse(corners, fill=shape.fill)
+            around = [value * scale for value in (x - radius, y - radius, x + radius, y + radius)]
+            pen.ellipse(around, fill=shape.fill)
         case Text():
             pen.text(
                 (shape.x * scale, shape.y * scale),

@@ -83,7 +83,8 @@ def simple_tour(points_P2: Points) -> list[int]:
     while left:
         tour.append(min(left, key=lambda place: (away_PP[tour[-1], place], place)))
         left.remove(tour[-1])
-    return _untangled(away_PP, np.array(tour)).tolist()
+    improved: list[int] = _untangled(away_PP, np.array(tour)).tolist()
+    return improved
 
 
 def _untangled(away_PP: Points, tour_P: Places) -> Places:
@@ -121,12 +122,14 @@ def is_empty(points_P2: Points, triangles_T3: Places) -> Flags:
         inside_TP &= doubled_areas(corners[corner], corners[(corner + 1) % 3], points_P2) >= -NEGLIGIBLE
     for corner in range(3):
         inside_TP[np.arange(len(triangles_T3)), triangles_T3[:, corner]] = False
-    return ~inside_TP.any(axis=1)
+    empty_T: Flags = np.logical_not(inside_TP.any(axis=1))
+    return empty_T
 
 
 def overlaps(points_P2: Points, triangles_T3: Places, other: Places) -> Flags:
     """Tell which triangles share area with another one, ``[T]``: no side of either has them on two sides."""
-    own_T32, other_32 = points_P2[triangles_T3], points_P2[other]
+    own_T32: Points = points_P2[triangles_T3]
+    other_32: Points = points_P2[other]
     apart_T = np.zeros(len(triangles_T3), bool)
     for corner in range(3):
         start_T2, end_T2 = own_T32[:, corner], own_T32[:, (corner + 1) % 3]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from server.contract.attention import Attention, attend
 from server.contract.bundle import Bundle
+from server.contract.manifest import StageName
 from server.contract.tensors import Array
 from server.errors import BundleError, InvalidRequest
 from server.tasks.base import Prepared
@@ -36,7 +37,7 @@ POINT_KIND, STOP_KIND = 1, 2
 FEWEST = {"convex_hull": 3, "delaunay": 3, "tour": 2}
 """Points that an answer needs."""
 
-TENSORS = {
+TENSORS: Mapping[StageName, Mapping[str, tuple[str | int, ...]]] = {
     "encoder": {"points": ("batch", "points", 2), "kinds": ("batch", "points")},
     "step": {"choice": ("batch",), "attention": ("batch", "points")},
 }
@@ -77,7 +78,7 @@ class Pointing:
         if manifest.selector.get("task") not in FEWEST:
             raise BundleError(f"task point needs a task of {', '.join(FEWEST)} (manifest: selector)")
         for stage, expected in TENSORS.items():
-            graph = manifest.stages.get(stage)  # type: ignore[call-overload]  # the keys are stage names
+            graph = manifest.stages.get(stage)
             if graph is None:
                 raise BundleError(f"task point needs a stage {stage} (manifest: stages)")
             dims = {spec.name: spec.dims for spec in (*graph.inputs, *graph.outputs)}

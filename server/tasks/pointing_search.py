@@ -74,7 +74,7 @@ class PointingSearch:
 
     def advance(self, outputs: Mapping[str, Array]) -> Sequence[msgspec.Struct]:
         """Take the attention of each open path and go on with the best choices."""
-        attention_RE = np.array(outputs["attention"])
+        attention_RE: NDArray[np.float32] = np.array(outputs["attention"], np.float32)
         if not np.isfinite(attention_RE).all():
             raise RunError("the graph returned something that is not a number")
         allowed_RE = np.stack([path.constraint.allowed() for path in self._open]) & (attention_RE > 0)
