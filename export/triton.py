@@ -38,7 +38,8 @@ def _tensors(side: str, specs: Sequence[TensorSpec]) -> list[str]:
             f"{side} {{",
             f'  name: "{spec.name}"',
             f"  data_type: {TYPES[spec.datatype]}",
-            f"  dims: [ {dims} ]",
+            # One number a row: Triton wants an axis, which the graph does not have.
+            *([f"  dims: [ {dims} ]"] if dims else ["  dims: [ 1 ]", "  reshape { shape: [ ] }"]),
             "}",
         ]
     return lines

@@ -45,9 +45,10 @@ def check_batch(bundle: Bundle, arrays: Arrays, outputs: Sequence[str], max_rows
             f"the request has {count} rows, this model takes {max_rows} (ENGRAM_MAX_BATCH_SIZE)",
             fields=sorted(arrays),
         )
-    if bundle.vocabulary is not None:
+    known = bundle.vocabulary or bundle.subwords
+    if known is not None:
         for name in (name for name in arrays if name.endswith(TOKENS)):
-            _check_tokens(name, arrays[name], len(bundle.vocabulary))
+            _check_tokens(name, arrays[name], len(known))
     return count
 
 

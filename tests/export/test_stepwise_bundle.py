@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
 from export import graphs, probes, verification
 from export.verification import verify
@@ -101,9 +103,12 @@ def test_a_spoiled_stage_is_refused(written, tmp_path):
 
 
 def test_triton_serves_the_loop(written):
-    config = (written.folder / "config.pbtxt").read_text()
-    assert 'name: "tokens"' in config
-    assert "TYPE_FP32" in config
+    text = (written.folder / "config.pbtxt").read_text()
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    assert [tensor.name for tensor in config.input] == ["source_tokens"]
+    dims = {tensor.name: list(tensor.dims) for tensor in config.output}
+    assert dims == {"tokens": [-1], "scores": [-1], "attention": [-1, -1], "lengths": [1]}
+    assert [tensor.name for tensor in config.output if tensor.HasField("reshape")] == ["lengths"]
 
 
 def test_inspect_and_verify_show_every_graph(written):

@@ -1,12 +1,14 @@
 import asyncio
+import dataclasses
 
 import numpy as np
 import pytest
 
+from server.contract.subwords import Subwords
 from server.errors import DeadlineExceeded, InputTooLong, InvalidRequest, RunError
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.options import RuntimeOptions
-from server.runtime.rows import stack
+from server.runtime.rows import check_batch, stack
 from tests.server.fakes import arithmetic
 
 
@@ -111,3 +113,14 @@ def test_rows_of_unequal_length_are_filled_with_zeros():
     joined = stack(rows)["steps"]
     assert joined[..., 0].tolist() == [[1, 2, 0], [3, 4, 5]]
     assert stack(rows[:1])["steps"].shape == (1, 2, 1)
+
+
+async def test_ids_of_pieces_of_words_are_checked_like_words(model):
+    pieces = Subwords.learn([], 260)
+    cut_to_pieces = dataclasses.replace(model.bundle, vocabulary=None, subwords=pieces)
+    arrays = batch()
+    arrays["question_tokens"][0, 0] = len(pieces) - 1
+    assert check_batch(cut_to_pieces, arrays, ["attention"], 3) == 3
+    arrays["question_tokens"][0, 0] = len(pieces)
+    with pytest.raises(InvalidRequest, match="the token id 260, this model knows 0 to 259"):
+        check_batch(cut_to_pieces, arrays, ["attention"], 3)
