@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.api.connection import ConnectionLimits, bounded_protocol
+from server.api.connection import ConnectionLimits
+from server.api.hot_connection import connection_protocol
 from server.app import create_app, runtime_options
 from server.contract.bundle import Bundle
 from server.contract.manifest import RuntimeName
@@ -70,7 +71,7 @@ def main() -> None:
     options = runtime_options(settings)
     app = create_app(settings, Repository(settings.model_repository, options, settings.models, observed))
     app.router.routes.insert(0, Route("/observed", tally.tell))
-    protocol = bounded_protocol(ConnectionLimits.of(settings), app.hot_path)  # as the server has it
+    protocol = connection_protocol(ConnectionLimits.of(settings), app.hot_path)  # as the server has it
     uvicorn.run(
         app, host=settings.host, port=settings.port, loop="uvloop", http=protocol, log_level="warning"
     )

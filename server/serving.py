@@ -12,7 +12,8 @@ from types import FrameType
 
 import uvicorn
 
-from server.api.connection import ConnectionLimits, bounded_protocol
+from server.api.connection import ConnectionLimits
+from server.api.hot_connection import connection_protocol
 from server.api.lifecycle import Stage
 from server.app import EngramApp
 from server.runtime.garbage import set_aside
@@ -47,7 +48,7 @@ def serve(app: EngramApp, listeners: list[socket.socket], started: Started | Non
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=bounded_protocol(ConnectionLimits.of(settings), app.hot_path),
+        http=connection_protocol(ConnectionLimits.of(settings), app.hot_path),
         ws="none",
         lifespan="on",
         log_config=None,

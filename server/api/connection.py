@@ -13,12 +13,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
 
-from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server.api.disconnect import Departure
 from server.api.error_handlers import encode_error, status_of
-from server.api.hot_path import HotEndpoint, HotPath, Reply
 from server.api.http_errors import HeadersTooLarge, MalformedRequest, PayloadTooLarge, RequestTimeout
 from server.errors import EngramError, Overloaded
 from server.settings import Settings, variable
@@ -54,37 +52,14 @@ class ConnectionLimits:
         )
 
 
-PATIENCE_S = 0.02
-"""How long the rest of a body may take to come the hot path; what is slower goes to the application."""
-
-
-def bounded_protocol(limits: ConnectionLimits, hot_path: HotPath | None = None) -> type[HttpToolsProtocol]:
-    """Return what uvicorn makes for each connection; ``hot_path`` answers what it takes."""
-    return type("Connection", (BoundedProtocol,), {"limits": limits, "hot_path": hot_path})
-
-
-class HotCycle:
-    """A request that is answered past ASGI: what uvicorn asks of the cycle it would have made for it."""
-
-    __slots__ = ("disconnected", "keep_alive", "response_complete", "task")
-    response_started = more_body = False
-
-    def __init__(self, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
-        self.response_complete = self.disconnected = False
-        self.task: asyncio.Task[None] | None = None
-
-    @property
-    def message_event(self) -> asyncio.Event:
-        """What wakes an application that awaits more of the request, of which there is none."""
-        return asyncio.Event()
-
-
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with limits. In the usual case, a head in one read, they cost a comparison."""
+    """uvicorn's protocol with limits. In the usual case, a head in one read, they cost a comparison.
+
+    Attributes:
+        limits: set by a subclass, which is what uvicorn makes for each connection.
+    """
 
     limits: ClassVar[ConnectionLimits]
-    hot_path: ClassVar[HotPath | None]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Take the connection; one too many gets an answer to its request, and no more."""
@@ -94,9 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = self._read_bytes = self._chunks = 0
         self._refusal: EngramError | None = None
         self._departure = Departure()
-        self._cycles: deque[RequestResponseCycle | HotCycle] = deque()
-        self._endpoint: HotEndpoint | None = None
-        self._body = b""
+        self._cycles: deque[RequestResponseCycle] = deque()
         self._timer: TimerHandle | None = self.loop.call_later(self.limits.head_s, self._out_of_time)
         if len(self.connections) > self.limits.connections:
             self._refusal = Overloaded(
@@ -106,7 +79,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the connection."""
         self._stop_timer()
-        self._leave_hot_path()
         self._depart()
         super().connection_lost(exc)
 
@@ -115,11 +87,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._depart()
         super().eof_received()
 
-    def shutdown(self) -> None:
-        """Take no more requests; one whose body still comes is the application's."""
-        self._leave_hot_path()
-        super().shutdown()
-
     def data_received(self, data: bytes) -> None:
         """Parse what came; a head that goes on and on is cut off."""
         self._read_bytes = len(data)
@@ -127,11 +94,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._timer is None:
-            if self._endpoint is not None:
-                self._timer = self.loop.call_later(PATIENCE_S, self._leave_hot_path)
-            elif self._in_head or self._is_idle():
-                self._timer = self.loop.call_later(self.limits.head_s, self._out_of_time)
+        if self._timer is None and (self._in_head or self._is_idle()):
+            self._timer = self.loop.call_later(self.limits.head_s, self._out_of_time)
         if self._in_head and self._head_bytes > self.limits.head_bytes:
             self._answer(self._too_large())
 
@@ -144,7 +108,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = self._read_bytes if self._is_alone else 0
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application, with the reason if it must be refused, or keep it here."""
+        """Hand the request over, together with the reason if it must be refused."""
         self._in_head = False
         self._stop_timer()
         self.scope["departure"] = self._departure  # type: ignore[typeddict-unknown-key]  # for while_connected
@@ -152,18 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refusal = self._too_large()
         if self._refusal is not None:
             self.scope["refusal"] = self._refusal  # type: ignore[typeddict-unknown-key]  # read by the exchange
-        elif (endpoint := self._hot_endpoint()) is not None:
-            self._endpoint, self._body = endpoint, b""
-            return
-        super().on_headers_complete()
-        self._cycles.append(self.cycle)
-
-    def on_body(self, body: bytes) -> None:
-        """Collect a body."""
-        if self._endpoint is not None:
-            self._body += body
-        else:
-            super().on_body(body)
+        self._hand_over()
 
     def on_chunk_header(self) -> None:
         """Count the pieces of a chunked body: each costs a call, however small it is."""
@@ -177,13 +130,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the request's body."""
-        self._in_message = self._is_alone = False
-        self._stop_timer()
-        if self._endpoint is not None:
-            endpoint, self._endpoint = self._endpoint, None
-            self._begin_hot(endpoint)
-        else:
-            super().on_message_complete()
+        self._end_message()
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Await the next request; the rest of a body that nobody reads must end soon."""
@@ -196,57 +144,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer what is no HTTP, in the words of every other error."""
         self._answer(self._refusal or MalformedRequest("the bytes that came are not an HTTP request"))
 
-    def _hot_endpoint(self) -> HotEndpoint | None:
-        """Return what answers this request past ASGI: a plain one, while nothing else is under way here."""
-        if (
-            self.hot_path is not None
-            and self.parser.get_method() == b"POST"
-            and (self.cycle is None or self.cycle.response_complete)
-            and not self.flow.write_paused
-            and self.parser.get_http_version() == "1.1"
-        ):
-            return self.hot_path.endpoint_for(self.url, self.scope)  # type: ignore[arg-type]  # it is a dict
-        return None
+    def _end_message(self) -> None:
+        self._in_message = self._is_alone = False
+        self._stop_timer()
 
-    def _begin_hot(self, endpoint: HotEndpoint) -> None:
-        cycle = HotCycle(self.parser.should_keep_alive())
-        self._cycles.append(cycle)
-        self.cycle = cycle  # type: ignore[assignment]  # it has all that is asked of one
-        work = self._answer_hot(cycle, endpoint, self.scope, self._body)  # type: ignore[arg-type]  # it is a dict
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        cycle.task = task
-
-    async def _answer_hot(self, cycle: HotCycle, endpoint: HotEndpoint, scope: Scope, body: bytes) -> None:
-        assert self.hot_path is not None
-        self._departure.task = (
-            cycle.task
-        )  # not sooner: a task that is cancelled before it begins logs nothing
-        reply = await self.hot_path.answer(endpoint, scope, body, self._departure)
-        self._departure.task = None
-        if reply is None or self.transport.is_closing():
-            return
-        self._write(reply, cycle.keep_alive)
-        cycle.response_complete = True
-        if not cycle.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
-
-    def _write(self, reply: Reply, keep_alive: bool) -> None:
-        lines = [b"%b: %b\r\n" % line for line in (*self.server_state.default_headers, *reply.headers)]
-        if not keep_alive:
-            lines.append(b"connection: close\r\n")
-        self.transport.write(b"".join((STATUS_LINE[reply.status], *lines, b"\r\n", reply.body)))
-
-    def _leave_hot_path(self) -> None:
-        """Hand a request whose body is not here yet to the application."""
-        if self._endpoint is not None:
-            self._endpoint = None
-            self._stop_timer()
-            super().on_headers_complete()
-            self._cycles.append(self.cycle)
-            super().on_body(self._body)
+    def _hand_over(self) -> None:
+        """Hand the request to the application."""
+        super().on_headers_complete()
+        self._cycles.append(self.cycle)
 
     def _depart(self) -> None:
         """Stop work, and keep uvicorn from answering for what is stopped."""

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 import orjson
 import uvicorn
 
-from server.api.connection import ConnectionLimits, bounded_protocol
+from server.api.connection import BoundedProtocol, ConnectionLimits
+from server.api.hot_connection import connection_protocol
 from tests.server.api.conftest import QUESTION
 from tests.server.security.test_opaque import check_opaque
 
@@ -18,7 +19,11 @@ LIMITS = {"connections": 50, "head_bytes": 2000, "headers": 20, "chunks": 10, "h
 @asynccontextmanager
 async def serving(app, *, hot=True, **changes):
     """Serve the application on a port the system picks, with some limits tightened; give the port."""
-    protocol = bounded_protocol(ConnectionLimits(**LIMITS | changes), app.hot_path if hot else None)
+    limits = ConnectionLimits(**LIMITS | changes)
+    if hot:
+        protocol = connection_protocol(limits, app.hot_path)
+    else:
+        protocol = type("Connection", (BoundedProtocol,), {"limits": limits})
     config = uvicorn.Config(app, port=0, http=protocol, log_config=None, lifespan="off", server_header=False)
     server = uvicorn.Server(config)
     config.load()

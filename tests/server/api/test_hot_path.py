@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from server.api import connection
+from server.api import hot_connection
 from server.app import create_app
 from server.errors import ModelNotReady
 from server.settings import Settings
@@ -142,7 +142,7 @@ async def test_requests_that_come_in_one_piece_wait_for_each_other(app, taken):
 
 
 async def test_a_body_in_pieces_is_one_body(app, taken, monkeypatch):
-    monkeypatch.setattr(connection, "PATIENCE_S", 10)
+    monkeypatch.setattr(hot_connection, "PATIENCE_S", 10)
     async with serving(app) as port, connected(port) as client:
         request = asking()
         await client.send(request[:-9])
@@ -161,7 +161,7 @@ async def test_a_slow_body_goes_to_the_application_which_has_a_deadline_for_it(a
 
 
 async def test_a_slow_body_that_comes_is_answered(app, taken, monkeypatch):
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.001)
+    monkeypatch.setattr(hot_connection, "PATIENCE_S", 0.001)
     async with serving(app) as port, connected(port) as client:
         request = asking()
         await client.send(request[:-9])
