@@ -76,8 +76,9 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(labels, values, color=["#2171b5" if value >= 0 else "#c0392b" for value in values])
-    axes.bar_label(bars, [f"{value:+.3f}" for value in values], padding=3)
-    axes.axvline(overall, color="#656d76", linestyle="--", label=f"all words {overall:+.3f}")
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axes.bar_label(bars, [f"{value:+.3f}" for value in values], padding=3, bbox=white)
+    axes.axvline(overall, color="#656d76", linestyle="--", zorder=0, label=f"all words {overall:+.3f}")
     axes.axvline(0, color="#1f2328", linewidth=0.8)
     axes.invert_yaxis()
     axes.margins(x=0.15)
