@@ -66,4 +66,5 @@ def _form(annotation: Any) -> str:
     ]
     if all(isinstance(choice, str) or choice is NoneType for choice in choices):
         return "|".join(choice for choice in choices if isinstance(choice, str))
-    return {int: "NUMBER", float: "SECONDS", Path: "FOLDER"}.get(annotation, "TEXT")
+    [kind, *_] = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+    return {int: "NUMBER", float: "SECONDS", Path: "FOLDER"}.get(kind, "TEXT")

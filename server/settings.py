@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "ENGRAM_"
@@ -89,7 +90,7 @@ class Settings(BaseSettings):
         le=64,
         description="Executor threads for each model, one session each; unset, one for each core, at most 4.",
     )
-    model_executors: Annotated[dict[str, Annotated[int, Field(ge=1, le=64)]], NoDecode] = Field(
+    model_executors: Annotated[dict[str, int], NoDecode] = Field(
         {}, description="Models that have another number of them, as NAME=COUNT, separated by commas."
     )
     executor_stall_s: float = Field(
@@ -124,7 +125,9 @@ class Settings(BaseSettings):
     )
     max_headers: int = Field(100, ge=1, description="Most headers of a request.")
     max_chunks: int = Field(10_000, ge=1, description="Most chunks that a chunked body may come in.")
-    max_connections: int = Field(4096, ge=1, description="Most connections, and calls over gRPC, open at once; beyond it, 429.")
+    max_connections: int = Field(
+        4096, ge=1, description="Most connections, and calls over gRPC, open at once; beyond it, 429."
+    )
     header_timeout_s: float = Field(
         10.0, gt=0, description="How long a request line with its headers may take to arrive."
     )
@@ -170,7 +173,9 @@ class Settings(BaseSettings):
     def _split_counts(cls, value: Any) -> Any:
         if isinstance(value, str):
             pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-            return {name.strip(): count.strip() for name, _, count in pairs}
+            if not all(count.strip().isdecimal() and 1 <= int(count) <= 64 for _, _, count in pairs):
+                raise PydanticCustomError("pairs", "Input should be NAME=COUNT, each COUNT from 1 to 64")
+            return {name.strip(): int(count) for name, _, count in pairs}
         return value
 
 

@@ -19,10 +19,12 @@ def test_environment_is_read_and_overridden(monkeypatch):
     monkeypatch.setenv("ENGRAM_PORT", "9000")
     monkeypatch.setenv("ENGRAM_MODELS", "first, second:2,")
     monkeypatch.setenv("ENGRAM_ALLOW_ANONYMOUS", "1")
+    monkeypatch.setenv("ENGRAM_MODEL_EXECUTORS", "first=3, second=1,")
     monkeypatch.setenv("ENGRAM_HOST", "")
     assert load_settings().port == 9000
     assert load_settings(port="9001").port == 9001
     assert load_settings().models == ("first", "second:2")
+    assert load_settings().model_executors == {"first": 3, "second": 1}
     assert load_settings().allow_anonymous
     assert load_settings().host == "127.0.0.1"
     assert load_settings(model_repository="elsewhere").model_repository == Path("elsewhere")
@@ -41,6 +43,8 @@ def test_settings_are_frozen():
         ("ENGRAM_DEVICE", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("ENGRAM_LOG_LEVEL", "loud", "'debug'"),
         ("ENGRAM_EXECUTORS", "0", "greater than or equal to 1"),
+        ("ENGRAM_MODEL_EXECUTORS", "first", "NAME=COUNT"),
+        ("ENGRAM_MODEL_EXECUTORS", "first=65", "64"),
         ("ENGRAM_DRAIN_S", "-1", "greater than or equal to 0"),
     ],
 )
