@@ -17,9 +17,10 @@ from torch.nn.functional import cross_entropy
 from models.checkpoint import Checkpoint
 from models.data.geometry import SYMMETRIES, Instances, canonical, mirrored
 from models.families import FAMILIES
-from models.pointer_network import POINT, STOP, PointerNetworkConfig, normalised, reading_keys
+from models.pointer_network import POINT, STOP, PointerNetwork, PointerNetworkConfig, normalised, reading_keys
 from models.presets import options_from
 from models.recipe import Evaluation
+from models.reinforcement import reinforce_loss, sampled_tours, tour_lengths
 
 NOTHING = -1
 """The target after the end of an answer."""
@@ -35,11 +36,15 @@ class PointingOptions:
     ``examples_a_batch`` instances of one size make a batch. With ``mirror`` each batch is turned by one of
     the eight symmetries of the square (POMO's instance augmentation, Kwon et al. 2020, arXiv 2010.16011,
     section 4.3, used in training).
+    ``reinforce_share`` of the epochs at the end learn round trips from the lengths of ``samples`` trips of
+    each instance (``models.reinforcement``), not from the known answers.
     ``serve_max_points`` is the limit a bundle of this network will state.
     """
 
     examples_a_batch: int = 128
     mirror: bool = True
+    reinforce_share: float = 0.0
+    samples: int = 8
     serve_max_points: int = 100
 
 
@@ -65,14 +70,17 @@ class PointingRecipe:
     options: PointingOptions
     shape: dict[str, Any]
     device: str = "cpu"
+    reinforcing: bool = False
 
     def __post_init__(self) -> None:
         """Read the shape of the network.
 
         Raises:
-            ValueError: a field of ``shape`` is wrong.
+            ValueError: a field of ``shape`` is wrong, or what is not a round trip shall learn from lengths.
         """
         self.config: PointerNetworkConfig = options_from(FAMILIES[self.family].config, "network", self.shape)
+        if self.options.reinforce_share > 0 and (self.config.task != "tour" or self.options.samples < 2):
+            raise ValueError("learning.reinforce_share needs network.task=tour and learning.samples above 1")
 
     @property
     def parameters(self) -> int:
@@ -85,6 +93,7 @@ class PointingRecipe:
 
     def batches(self, epoch: int, epochs: int, rng: np.random.Generator) -> tuple[int, Iterable[PointBatch]]:
         """Return the number of instances and their batches, all of one size each, in random order."""
+        self.reinforcing = epoch >= epochs * (1 - self.options.reinforce_share)
         return sum(len(own.points_CP2) for own in self.train.values()), self._drawn(rng)
 
     def _drawn(self, rng: np.random.Generator) -> Iterator[PointBatch]:
@@ -105,17 +114,33 @@ class PointingRecipe:
         return make_batch(self.config, instances)
 
     def loss(self, network: nn.Module, batch: PointBatch) -> tuple[Tensor, int]:
-        """Return the mean cross-entropy of a step, and the number of instances."""
+        """Return the mean cross-entropy of a step (or REINFORCE's loss), and the number of instances."""
         points, kinds, targets = (part.to(self.device) for part in batch)
+        if self.reinforcing:
+            assert isinstance(network, PointerNetwork)
+            return reinforce_loss(network, points, kinds, self.options.samples), len(points)
         logits_BSP: Tensor = network(points, kinds, targets)
         return cross_entropy(logits_BSP.flatten(0, 1), targets.flatten(), ignore_index=NOTHING), len(points)
 
     def evaluate(self, network: nn.Module) -> Evaluation:
-        """Measure loss, and the share of instances with a step that greedy decoding would take elsewhere."""
+        """Measure loss, and the share of instances with a step that greedy decoding would take elsewhere.
+
+        Where lengths are learnt from, the loss is the mean length of greedy round trips over the known ones.
+        """
         followed = {size: follow(network, own, self.device) for size, own in self.valid.items()}
         groups = {str(size): 100 * (1 - exact) for size, (_, exact) in followed.items()}
         loss = float(np.mean([loss for loss, _ in followed.values()]))
+        if self.options.reinforce_share > 0:
+            loss = float(np.mean([self._stretch(network, own) for own in self.valid.values()]))
         return Evaluation(loss=loss, error=float(np.mean(list(groups.values()))), groups=groups)
+
+    def _stretch(self, network: nn.Module, instances: Instances) -> float:
+        """Return the mean length of greedy round trips over that of the known ones."""
+        assert isinstance(network, PointerNetwork)
+        batch = make_batch(self.config, instances)
+        points, kinds, targets = (part.to(self.device) for part in batch)
+        found = tour_lengths(points, sampled_tours(network, points, kinds, greedy=True))
+        return float(found.mean() / tour_lengths(points, targets).mean())
 
     def checkpoint(self, network: nn.Module, training: dict[str, Any], metrics: dict[str, Any]) -> Checkpoint:
         """Describe the trained network."""
