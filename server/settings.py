@@ -104,10 +104,8 @@ class Settings(BaseSettings):
     max_queue_cost: int = Field(
         1_000_000, ge=1, description="Most cells (facts x words) that may wait for one model; beyond it, 429."
     )
-    max_queue_ms: float = Field(
-        75.0,
-        gt=0,
-        description="Longest wait, by the observed rate, that an interactive request is let in for.",
+    max_queue_ms: int = Field(
+        75, ge=1, description="Longest wait, by the observed rate, that an interactive request is let in for."
     )
     timeout_ms: int = Field(30_000, ge=1, le=3_600_000, description="Longest time a request may take.")
     max_body_bytes: int = Field(

@@ -28,7 +28,7 @@ DEFAULTS = {
     "max_chunks": 10_000,
     "max_connections": 4096,
     "max_queue_cost": 1_000_000,
-    "max_queue_ms": 75.0,
+    "max_queue_ms": 75,
     "header_timeout_s": 10.0,
     "keep_alive_s": 75,
     "timeout_ms": 30_000,
