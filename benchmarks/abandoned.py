@@ -21,6 +21,9 @@ from benchmarks.traces import TWENTY_FACTS, qa_posts, read_trace
 MODULE = "benchmarks.abandoned"
 PATIENCE_S = 35.0
 
+QUEUE_MS = 30_000
+"""The longest wait that is let in for: nobody may be refused here, or there would be nothing to abandon."""
+
 
 async def burst(port: int, posts: Sequence[bytes], patient: int, leaving: int) -> tuple[list[Shot], float]:
     """Send ``patient`` requests, then ``leaving`` ones whose clients leave.
@@ -47,7 +50,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, float]]:
     """Return for each repeat how many left, how many of them ran, and how long the server had to notice."""
     bundle, posts = open_bundle(arguments), qa_posts(read_trace(TWENTY_FACTS))
     found = []
-    with observed_engram(arguments, bundle) as server:
+    with observed_engram(arguments, bundle, max_queue_ms=QUEUE_MS) as server:
         for _ in range(arguments.repeats):
             before = observed(server)["requests"]
             shots, margin_s = run_on(
