@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -36,7 +37,7 @@ def measure_computing(served: Served, choice: DataChoice, progress: Callable[[in
             requests = [
                 ComputeRequest(operation, list(one.operands), base, attention="none") for one in problems
             ]
-            answers = served.answers(requests, lambda done, total=count: progress(done, total))
+            answers = served.answers(requests, partial(_tell, progress, len(requests)))
             wrong = sum(_result(answer) != one.result for answer, one in zip(answers, problems, strict=True))
             if count:
                 share = 100 * wrong / count
@@ -52,3 +53,7 @@ def _result(answer: Any) -> str:
         raise answer
     assert isinstance(answer, ComputeAnswer)
     return answer.result
+
+
+def _tell(progress: Callable[[int, int], Any], total: int, done: int) -> None:
+    progress(done, total)

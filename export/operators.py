@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from onnxscript import opset20 as op
 
-from export.active_memory import scan_steps
+from export.diagonal_scan import scan_steps
 
 
 def gru_node(x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
