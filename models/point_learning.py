@@ -22,8 +22,8 @@ VALID_SEED, TEST_SEED = 1_000_000, 2_000_000
 """Added to the seed: training, validation and test instances are never the same."""
 
 TEST_SIZES: dict[Task, dict[int, int]] = {
-    "convex_hull": {5: 10_000, 10: 10_000, 50: 2_000, 100: 1_000, 200: 500, 500: 200},
-    "delaunay": {5: 10_000, 10: 10_000},
+    "convex_hull": {5: 2_000, 10: 2_000, 50: 1_000, 100: 500, 200: 200, 500: 100},
+    "delaunay": {5: 2_000, 10: 1_000},
     "tour": {5: 10_000, 10: 10_000, 20: 1_000},
 }
 """Instances of the test by size."""
