@@ -17,7 +17,7 @@ import torch
 from benchmarks.machine import pinned
 from benchmarks.options import open_bundle, parser
 from benchmarks.report import Table, about_bundle, ratios, spread, write
-from export.graphs import GRAPHS
+from export.graphs import graphs_of
 from export.to_torchscript import to_torchscript
 from export.wrappers import EagerSession
 from export.writing import CHECKPOINT
@@ -47,7 +47,7 @@ def sessions(bundle: Bundle) -> dict[str, Session]:
     path = bundle.folder / CHECKPOINT
     if not path.is_file():
         raise SystemExit(f"the bundle has no {CHECKPOINT}; export it with its checkpoint")
-    graph = GRAPHS[bundle.manifest.family](load_checkpoint(path))
+    graph = graphs_of(load_checkpoint(path)).model
     return {
         "ONNX Runtime": open_session(bundle, "onnx", "cpu"),
         "TorchScript": TorchScriptSession(to_torchscript(graph), graph.signature),

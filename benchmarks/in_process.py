@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -15,6 +15,7 @@ from server.contract.bundle import Bundle
 from server.contract.tensors import join, sizes_of, split
 from server.runtime.session import open_session
 from server.tasks import TASKS, Prepared
+from server.tasks.base import SingleRunTask
 
 
 class InProcess:
@@ -24,7 +25,7 @@ class InProcess:
         self._bundle = bundle
         self._signature = bundle.manifest.signature
         self._session = open_session(bundle, device="cpu")
-        self._task = TASKS[bundle.manifest.task]()
+        self._task = cast(SingleRunTask, TASKS[bundle.manifest.task]())
         self._decode = msgspec.json.Decoder(self._task.Request).decode
         self._encode = msgspec.json.Encoder(enc_hook=encode_array).encode
         self._bodies = [json.dumps(request).encode() for request in requests]

@@ -24,7 +24,19 @@ WORDS = {
     "up",
     "label_values",
 }
-LABELS = {"model", "version", "ending", "reason", "kind", "priority", "route", "status", "instance", "job", "ok"}
+LABELS = {
+    "model",
+    "version",
+    "ending",
+    "reason",
+    "kind",
+    "priority",
+    "route",
+    "status",
+    "instance",
+    "job",
+    "ok",
+}
 
 
 def dashboard_queries():
