@@ -75,32 +75,36 @@ class Source(NamedTuple):
 
 
 class GRUCell(nn.Module):
-    """One step of a GRU whose input comes in parts, so that what is known beforehand is projected at once."""
+    """One step of a GRU over a word and a context (section A.1.1, reset after the product).
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    The words of a whole sentence are projected at once, before the first step.
+    """
+
+    def __init__(self, embedding: int, context: int, hidden: int) -> None:
         super().__init__()
-        self.w_ih = nn.Parameter(torch.empty(3 * hidden, inputs))
-        self.w_hh = nn.Parameter(torch.empty(3 * hidden, hidden))
-        self.b_ih = nn.Parameter(torch.zeros(3 * hidden))
-        self.b_hh = nn.Parameter(torch.zeros(3 * hidden))
-        for gate in self.w_ih.data.chunk(3):
-            nn.init.xavier_uniform_(gate)
-        for gate in self.w_hh.data.chunk(3):
-            nn.init.orthogonal_(gate)
+        self.words = nn.Linear(embedding, 3 * hidden)
+        self.context = nn.Linear(context, 3 * hidden, bias=False)
+        self.own = nn.Linear(hidden, 3 * hidden)
+        for layer, fill in (
+            (self.words, nn.init.xavier_uniform_),
+            (self.context, nn.init.xavier_uniform_),
+            (self.own, nn.init.orthogonal_),
+        ):
+            for gate in layer.weight.data.chunk(3):
+                fill(gate)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
-    def project(self, x: Tensor, first: int) -> Tensor:
-        """Return what the inputs from column ``first`` on add to the gates, ``[..., 3H]``."""
-        return linear(x, self.w_ih[:, first : first + x.shape[-1]])
-
-    def forward(self, gates_BG: Tensor, state_BH: Tensor) -> Tensor:
+    def forward(self, words_BG: Tensor, context_BC: Tensor, state_BH: Tensor) -> Tensor:
         """Return the next state ``[B, H]``.
 
         Args:
-            gates_BG: the projected input, ``[B, 3H]``: reset, update, new.
+            words_BG: the projected word, ``[B, 3H]``: reset, update, new.
+            context_BC: what was found.
             state_BH: the state before.
         """
-        reset_BH, update_BH, new_BH = (gates_BG + self.b_ih).chunk(3, dim=-1)
-        own_reset_BH, own_update_BH, own_new_BH = linear(state_BH, self.w_hh, self.b_hh).chunk(3, dim=-1)
+        reset_BH, update_BH, new_BH = (words_BG + self.context(context_BC)).chunk(3, dim=-1)
+        own_reset_BH, own_update_BH, own_new_BH = self.own(state_BH).chunk(3, dim=-1)
         new_BH = torch.tanh(new_BH + torch.sigmoid(reset_BH + own_reset_BH) * own_new_BH)
         return new_BH + torch.sigmoid(update_BH + own_update_BH) * (state_BH - new_BH)
 
@@ -130,7 +134,7 @@ class Decoder(nn.Module):
         super().__init__()
         context = 2 * config.encoder_hidden
         self.alignment = Alignment(config.hidden, context, config.alignment)
-        self.cell = GRUCell(config.embedding + context, config.hidden)
+        self.cell = GRUCell(config.embedding, context, config.hidden)
 
     def forward(
         self, words_BTE: Tensor, state_BH: Tensor, source: Source
@@ -139,12 +143,12 @@ class Decoder(nn.Module):
 
         ``c_i`` comes from ``s_{i-1}``, and ``s_i = GRU([y_{i-1}; c_i], s_{i-1})`` (eq. 4-6, section A.2.2).
         """
-        words_BTG = self.cell.project(words_BTE, 0)
+        words_BTG = self.cell.words(words_BTE)
         states, contexts, alignments = [], [], []
         for words_BG in words_BTG.unbind(dim=1):
             context_B1C, alignment_B1S = self.alignment(state_BH.unsqueeze(1), source)
             context_BC = context_B1C.squeeze(1)
-            state_BH = self.cell(words_BG + self.cell.project(context_BC, words_BTE.shape[-1]), state_BH)
+            state_BH = self.cell(words_BG, context_BC, state_BH)
             states.append(state_BH)
             contexts.append(context_BC)
             alignments.append(alignment_B1S)
@@ -181,8 +185,9 @@ class AttentionGRU(nn.Module):
             nn.init.normal_(embedding.weight, std=self.config.embedding**-0.5)
             with torch.no_grad():
                 embedding.weight[PADDING].zero_()
+        of_cell = set(self.decoder.cell.children())
         for module in self.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module not in of_cell:
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
