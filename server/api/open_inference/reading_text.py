@@ -30,8 +30,11 @@ class ReadingText:
 
     def __init__(self, manifest: Manifest) -> None:
         shape = (-1, 1)
-        self.inputs = [("document", "BYTES", shape), ("question", "BYTES", shape)]
-        self.outputs = [
+        self.inputs: Sequence[tuple[str, str, tuple[int, ...]]] = [
+            ("document", "BYTES", shape),
+            ("question", "BYTES", shape),
+        ]
+        self.outputs: Sequence[tuple[str, str, tuple[int, ...]]] = [
             ("answer", "BYTES", shape),
             ("score", "FP32", shape),
             ("start", "INT64", shape),
