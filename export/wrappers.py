@@ -58,7 +58,7 @@ class Greedy:
 
     Attributes:
         choice: the step's input ``[batch]``, INT64, that takes what was chosen last.
-        scores: the step's output ``[batch, choices]`` of which the largest is chosen: log-probabilities, or
+        scores: the step's output ``[batch, choices]`` of which the largest is chosen: (log-)probabilities or
             logits; what may not be chosen is far below the rest.
         start: what the first step takes in place of a choice.
         end: the choice that ends a row; ``None`` where only ``most`` does.
