@@ -43,7 +43,7 @@ class PointEncoder(nn.Module):
         nothing_B = torch.full_like(count_B, START)
         return (
             memory.memory_BPH,
-            memory.keys_BPA,
+            memory.keys_BPK,
             memory.places_BP2,
             *memory.first,
             kinds_BP != PADDING,
@@ -102,7 +102,7 @@ def pointing_graphs(checkpoint: Checkpoint) -> Graphs:
     )
     memory = (
         TensorSpec(name="memory", datatype="FP32", dims=("batch", "points", config.hidden)),
-        TensorSpec(name="keys", datatype="FP32", dims=("batch", "points", config.attention)),
+        TensorSpec(name="keys", datatype="FP32", dims=("batch", "points", config.keys)),
         TensorSpec(name="places", datatype="FP32", dims=("batch", "points", 2)),
     )
     state = (

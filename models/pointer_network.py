@@ -9,7 +9,7 @@ The input's elements are points, at most one *stop* (where an answer has no fixe
 Batch invariance holds by construction: the encoder steps over padding, and padding gets a weight of exactly
 zero.
 
-Legend: B batch, P points (the stop included), S steps, H hidden, A attention, G heads of the glimpse.
+Legend: B batch, P points (the stop included), S steps, H hidden, A attention, K keys, G heads of the glimpse.
 """
 
 from __future__ import annotations
@@ -70,6 +70,11 @@ class PointerNetworkConfig:
             raise ValueError(f"glimpse_heads must divide hidden ({self.hidden}), got {self.glimpse_heads}")
 
     @property
+    def keys(self) -> int:
+        """Tell how many numbers of each element are the same at every step."""
+        return self.attention + (2 * self.hidden if self.glimpse_heads else 0)
+
+    @property
     def stops(self) -> bool:
         """Tell whether an answer ends with the stop; a tour ends when every point was visited."""
         return self.task != "tour"
@@ -92,8 +97,8 @@ class Memory(NamedTuple):
 
     memory_BPH: Tensor
     """The encoded elements, ``e_j`` in the paper."""
-    keys_BPA: Tensor
-    """``W1 e_j``, the same at every step."""
+    keys_BPK: Tensor
+    """What is the same at every step: ``W1 e_j``, then keys and values of the glimpse where there is one."""
     places_BP2: Tensor
     """The points; the stop lies where reading began, so that a hull ends where it would close."""
     first: State
@@ -225,15 +230,15 @@ class Glimpse(nn.Module):
         self.key_value = nn.Linear(hidden, 2 * hidden, bias=False)
         self.output = nn.Linear(hidden, hidden)
 
-    def forward(self, memory_BPH: Tensor, query_BSH: Tensor, bias_BSP: Tensor) -> Tensor:
+    def forward(self, key_value_BPI: Tensor, query_BSH: Tensor, bias_BSP: Tensor) -> Tensor:
         """Return the query ``[B, S, H]`` with what was seen.
 
         Args:
-            memory_BPH: the encoded elements.
+            key_value_BPI: ``key_value`` of the encoded elements.
             query_BSH: the decoder's states.
             bias_BSP: 0 on elements that may be looked at, far below it on the others.
         """
-        key_BGPh, value_BGPh = (self._split(part) for part in self.key_value(memory_BPH).chunk(2, dim=-1))
+        key_BGPh, value_BGPh = (self._split(part) for part in key_value_BPI.chunk(2, dim=-1))
         query_BGSh = self._split(self.query(query_BSH))
         score_BGSP = query_BGSh @ key_BGPh.transpose(-1, -2) / key_BGPh.shape[-1] ** 0.5
         seen_BGSh = torch.softmax(score_BGSP + bias_BSP.unsqueeze(1), dim=-1) @ value_BGPh
@@ -284,8 +289,10 @@ class PointerNetwork(nn.Module):
         memory_BPH = torch.where(stop_BP1, self.stop_H, states_BPH.gather(1, back_BPH)) + self.place(
             places_BP2
         )
-        first = State(torch.tanh(hidden_BH), cell_BH)
-        return Memory(memory_BPH, self.keys(memory_BPH), places_BP2, first)
+        keys_BPK = self.keys(memory_BPH)
+        if self.glimpse is not None:
+            keys_BPK = torch.cat([keys_BPK, self.glimpse.key_value(memory_BPH)], dim=-1)
+        return Memory(memory_BPH, keys_BPK, places_BP2, State(torch.tanh(hidden_BH), cell_BH))
 
     def step(self, memory: Memory, last: Tensor, before: Tensor, state: State, allowed: Tensor) -> Pointed:
         """Take one step of the decoder.
@@ -327,10 +334,12 @@ class PointerNetwork(nn.Module):
     ) -> Tensor:
         """Return the logits ``[B, S, P]`` of steps whose states are known, far below where not allowed."""
         bias_BSP = FAR_BELOW * (~allowed_BSP).to(state_BSH.dtype)
+        keys_BPA = memory.keys_BPK
         if self.glimpse is not None:
-            state_BSH = self.glimpse(memory.memory_BPH, state_BSH, bias_BSP)
+            state_BSH = self.glimpse(keys_BPA[..., self.config.attention :], state_BSH, bias_BSP)
+            keys_BPA = keys_BPA[..., : self.config.attention]
         sights_BSPI = sights(memory.places_BP2, last_BS, before_BS) if self.config.geometry else None
-        logits_BSP: Tensor = self.pointer(memory.keys_BPA, state_BSH, sights_BSPI)
+        logits_BSP: Tensor = self.pointer(keys_BPA, state_BSH, sights_BSPI)
         return logits_BSP + bias_BSP
 
     def forward(self, points: Tensor, kinds: Tensor, targets: Tensor) -> Tensor:
