@@ -155,3 +155,14 @@ def test_a_checkpoint_holds_what_a_server_needs():
 def test_what_cannot_be_measured_is_refused(questions, options, message):
     with pytest.raises(ValueError, match=message):
         recipe(questions, **options)
+
+
+def test_rested_groups_and_large_errors_take_no_more_than_their_part():
+    questions = sample_clozes(30, seed=2)
+    groups = list(dict.fromkeys(one.group for one in questions))
+    made = recipe(questions, questions_an_epoch=600, focus=10.0, ceiling=0.1, rested=(groups[0],))
+    made.material.error = [0.9, 0.9, 0.1]
+    drawn = np.concatenate([batch.group_B for batch in made.batches(0, 1, rng())[1]])
+    shares = np.bincount(drawn, minlength=3) / len(drawn)
+    assert shares[0] < 0.08
+    assert abs(shares[1] - shares[2]) < 0.1
