@@ -58,3 +58,14 @@ async def test_tours_are_valid_and_no_longer_than_a_simple_heuristic(tmp_path):
     assert sorted(answer.indices) == list(range(len(RING)))
     assert answer.measures.length <= answer.measures.heuristic_length * (1 + 1e-9)
     assert answer.measures.length <= greedy.measures.length * (1 + 1e-9)
+
+
+async def test_triangulation_covers_the_hull_and_refuses_doubles(tmp_path):
+    async with client_of(tmp_path, "pointer-delaunay") as client:
+        answer = await client.point(RING, "delaunay")
+        with pytest.raises(InvalidRequest, match="same place") as refusal:
+            await client.point([*RING, RING[2]], "delaunay")
+    assert answer.valid
+    assert answer.measures.triangle_coverage > 0.5
+    assert all(len(triangle) == 3 for triangle in answer.indices)
+    assert refusal.value.details["fields"] == ["points[7]"]
