@@ -129,7 +129,8 @@ def steps(state_BCM: Tensor, inside_BC1: Tensor, weights: list[Tensor]) -> tuple
     if torch.compiler.is_exporting():
         exported: tuple[Tensor, Tensor] = steps_op(state_BCM, inside_BC1, weights)
         return exported
-    loop = _scripted() if torch.jit.is_tracing() else run_steps
+    traced = torch._C._get_tracing_state() is not None  # what torch.jit.is_tracing asks
+    loop = _scripted() if traced else run_steps
     return loop(state_BCM, inside_BC1, weights)
 
 

@@ -21,7 +21,6 @@ from models.checkpoint import load_checkpoint, save_atomically, save_checkpoint
 from models.recipe import Evaluation, Recipe
 from models.run_folder import RunFolder, differences
 
-
 OPTIMISERS: dict[str, type[torch.optim.AdamW] | type[torch.optim.Adamax]] = {
     "adamw": torch.optim.AdamW,
     "adamax": torch.optim.Adamax,
