@@ -57,6 +57,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first start; the next ones count on.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    begin_with: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint or run folder whose weights to begin with, instead of random ones."),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,6 +97,7 @@ def train(
         plan = LEARNING[FAMILIES[family].task].plan(family, tables, choice, options)
     folder = run or Path("runs") / f"{family}-{preset}"
     given = {"preset": preset, "data": Path(data).name, "valid": Path(valid).name, "tasks": tasks} | overrides
+    given["begin-with"] = None if begin_with is None else begin_with.name
     provenance: dict[str, Any] = {
         "command": _command(family, given, change or []),
         "options": asdict(options) | plan.options,
@@ -101,10 +106,14 @@ def train(
         "notes": list(plan.notes),
         "torch": str(torch.__version__),
     }
+    with _plain_errors(ValueError, OSError):
+        first = None if begin_with is None else load_checkpoints([begin_with])[str(begin_with)]
+    if first is not None:
+        provenance["begun_with"] = first.training
     _announce(family, plan, folder)
     with _plain_errors(TrainingStopped, OSError):
         try:
-            best = Trainer(plan.recipe, options, folder, provenance).fit()
+            best = Trainer(plan.recipe, options, folder, provenance, begin_with=first).fit()
         except KeyboardInterrupt:
             typer.echo(_how_to_go_on(folder), err=True)
             raise typer.Exit(130) from None

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 
-from models.checkpoint import load_checkpoint, save_atomically, save_checkpoint
+from models.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
 from models.recipe import Evaluation, Recipe
 from models.run_folder import RunFolder, differences
 
@@ -100,13 +100,29 @@ class Trainer:
         options: TrainingOptions,
         folder: Path,
         provenance: dict[str, Any],
+        *,
         quiet: bool = False,
+        begin_with: Checkpoint | None = None,
     ) -> None:
+        """Take what is learnt, how, and where it goes.
+
+        Args:
+            recipe: network, batches, loss and evaluation.
+            options: how long and how fast.
+            folder: the run folder.
+            provenance: what the checkpoint shall say about where it comes from.
+            quiet: show no progress.
+            begin_with: a trained network whose weights every start begins with, instead of random ones.
+
+        Raises:
+            TrainingStopped: that network is another one: its family, configuration, words or answers differ.
+        """
         self.recipe = recipe
         self.options = options
         self.folder = RunFolder(folder)
         self.provenance = provenance
         self.quiet = quiet
+        self.first_weights = None if begin_with is None else _weights_for(recipe, begin_with)
         self.fresh = recipe.state()
         self.best_loss = math.inf
         self.best_error = math.inf
@@ -136,6 +152,8 @@ class Trainer:
             network.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay
         )
         self.recipe.restore(self.fresh if state is None else state["recipe"])
+        if state is None and self.first_weights is not None:
+            network.load_state_dict(self.first_weights)
         if state is not None:
             network.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
@@ -244,6 +262,15 @@ class Trainer:
         row |= {"train_loss": train_loss, "valid_loss": evaluation.loss, "valid_error": evaluation.error}
         row |= evaluation.extra | {f"error {name}": value for name, value in evaluation.groups.items()}
         self.folder.add_row({name: round(value, 5) for name, value in row.items()})
+
+
+def _weights_for(recipe: Recipe, begin_with: Checkpoint) -> dict[str, Tensor]:
+    """Return the weights to begin with, once it is certain that they are of the same network."""
+    planned = recipe.checkpoint(recipe.network(), {}, {})
+    for what in ("family", "config", "words", "answers"):
+        if getattr(planned, what) != getattr(begin_with, what):
+            raise TrainingStopped(f"the network to begin with is another one: its {what} differ")
+    return begin_with.weights
 
 
 def learning_rate(options: TrainingOptions, step: int, share: float) -> float:

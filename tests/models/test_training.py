@@ -271,3 +271,20 @@ def test_a_constant_learning_rate_needs_no_warm_up():
 def test_options_refuse_what_cannot_be_trained_with(wrong, message):
     with pytest.raises(ValueError, match=message):
         TrainingOptions(**wrong)
+
+
+def test_a_run_can_begin_with_the_weights_of_another(tmp_path):
+    first = load_checkpoint(trainer(tmp_path / "first").fit())
+    provenance = {"command": "train line --begin-with first"}
+    options = TrainingOptions(epochs=1, learning_rate=1e-9, warmup_steps=0)
+    second = Trainer(Line(), options, tmp_path / "second", provenance, quiet=True, begin_with=first)
+    weights = load_checkpoint(second.fit()).weights
+    for name, weight in first.weights.items():
+        assert torch.allclose(weights[name], weight, atol=1e-4)
+
+
+def test_the_weights_of_another_network_are_refused(tmp_path):
+    first = load_checkpoint(trainer(tmp_path / "first").fit())
+    other = Line(answers=("b",))
+    with pytest.raises(TrainingStopped, match="another one: its answers differ"):
+        Trainer(other, TrainingOptions(), tmp_path / "second", {}, quiet=True, begin_with=first)
