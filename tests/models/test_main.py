@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -176,7 +177,7 @@ def test_a_checkpoint_that_cannot_be_measured_is_named(words, message, command, 
 def test_families_lists_families_and_presets(command):
     output = command("families").output
     assert "dmn_plus" in output
-    assert "tiny, cpu, gpu, single, paper" in output
+    assert {"tiny", "cpu", "gpu", "single", "paper"} <= set(re.findall(r"\w+", output))
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate"])
