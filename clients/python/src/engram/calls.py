@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, Literal, Required, TypedDict, TypeVar, cast
 from urllib.parse import quote
 
-from engram.results import Answer, ItemError, Model
+from engram.results import Answer, ItemError, Model, Payload
 
 T = TypeVar("T")
 PictureFormat = Literal["svg", "png"]
@@ -82,17 +82,12 @@ def ask(request: QaRequest) -> Call[Answer]:
 
 def ask_batch(requests: Sequence[QaRequest], first_index: int) -> Call[list[Answer | ItemError]]:
     """Ask questions together; ``first_index`` is the place of the first among all that are asked."""
-    body = encode({"requests": [_checked(request) for request in requests]})
-    parse = partial(_read_batch, count=len(requests), first_index=first_index)
-    return Call("POST", "/v1/qa/batch", parse, body)
+    return batch_call("/v1/qa", [_checked(request) for request in requests], first_index, Answer.from_payload)
 
 
 def picture(request: QaRequest, picture_format: PictureFormat) -> Call[bytes]:
     """Ask one question and have the attention drawn."""
-    if picture_format not in PICTURE_TYPES:
-        raise ValueError(f"format is {picture_format!r}, expected one of {', '.join(PICTURE_TYPES)}")
-    media_type = PICTURE_TYPES[picture_format]
-    return Call("POST", "/v1/qa", partial(read_bytes, media_type), encode(_checked(request)), media_type)
+    return picture_call("/v1/qa", _checked(request), picture_format)
 
 
 def models() -> Call[list[Model]]:
@@ -130,6 +125,36 @@ def checked_options(request: Mapping[str, Any], form: type) -> dict[str, Any]:
     return {name: value for name, value in request.items() if value is not None}
 
 
+def batch_call(
+    path: str,
+    bodies: Sequence[Mapping[str, Any]],
+    first_index: int,
+    read: Callable[[Payload, str | None], T],
+) -> Call[list[T | ItemError]]:
+    """Ask a task's endpoint for many answers at once.
+
+    Args:
+        path: The endpoint of a single request.
+        bodies: The requests, as they are sent.
+        first_index: The place of the first among all that are asked.
+        read: Reads one answer, given the id of the HTTP request.
+    """
+    parse = partial(_read_batch, count=len(bodies), first_index=first_index, read=read)
+    return Call("POST", f"{path}/batch", parse, encode({"requests": list(bodies)}))
+
+
+def picture_call(path: str, body: Mapping[str, Any], picture_format: PictureFormat) -> Call[bytes]:
+    """Ask a task's endpoint for its answer as a picture.
+
+    Raises:
+        ValueError: There is no such format.
+    """
+    if picture_format not in PICTURE_TYPES:
+        raise ValueError(f"format is {picture_format!r}, expected one of {', '.join(PICTURE_TYPES)}")
+    media_type = PICTURE_TYPES[picture_format]
+    return Call("POST", path, partial(_read_bytes, media_type), encode(body), media_type)
+
+
 def encode(body: Mapping[str, Any]) -> bytes:
     """Write a body."""
     return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
@@ -139,20 +164,21 @@ def _read_answer(reply: Reply) -> Answer:
     return Answer.from_payload(reply.json(), reply.request_id)
 
 
-def _read_batch(reply: Reply, count: int, first_index: int) -> list[Answer | ItemError]:
+def _read_batch(
+    reply: Reply, count: int, first_index: int, read: Callable[[Payload, str | None], T]
+) -> list[T | ItemError]:
     results = reply.json()["results"]
     if len(results) != count:
         raise ValueError(f"{len(results)} results for {count} requests")
     return [
         ItemError.from_payload(item["error"], index, reply.request_id)
         if "error" in item
-        else Answer.from_payload(item, reply.request_id)
+        else read(item, reply.request_id)
         for index, item in enumerate(results, start=first_index)
     ]
 
 
-def read_bytes(media_type: str, reply: Reply) -> bytes:
-    """Return a body that must be of this type."""
+def _read_bytes(media_type: str, reply: Reply) -> bytes:
     came = reply.headers.get("content-type", "")
     if not came.startswith(media_type):
         raise ValueError(f"content type {came!r} instead of {media_type!r}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, Required, TypedDict
 
 from engram.attention import Attention
-from engram.calls import PICTURE_TYPES, Call, PictureFormat, Reply, checked_options, encode, read_bytes
+from engram.calls import Call, PictureFormat, Reply, batch_call, checked_options, encode, picture_call
 from engram.results import ItemError, ModelVersion, Payload, Timing, model_version, timing
 from engram.streaming import MEDIA_TYPE, Stream
 
@@ -171,18 +170,13 @@ def complete_batch(
     requests: Sequence[CompleteRequest], first_index: int
 ) -> Call[list[Completion | ItemError]]:
     """Continue texts together; ``first_index`` is the place of the first among all of them."""
-    body = encode({"requests": [checked_options(request, CompleteRequest) for request in requests]})
-    parse = partial(_read_batch, count=len(requests), first_index=first_index)
-    return Call("POST", "/v1/complete/batch", parse, body)
+    bodies = [checked_options(request, CompleteRequest) for request in requests]
+    return batch_call("/v1/complete", bodies, first_index, Completion.from_payload)
 
 
 def complete_picture(request: CompleteRequest, picture_format: PictureFormat) -> Call[bytes]:
     """Continue one text and have the pointer's attention drawn, a column for each word."""
-    if picture_format not in PICTURE_TYPES:
-        raise ValueError(f"format is {picture_format!r}, expected one of {', '.join(PICTURE_TYPES)}")
-    media_type = PICTURE_TYPES[picture_format]
-    body = encode(checked_options(request, CompleteRequest))
-    return Call("POST", "/v1/complete", partial(read_bytes, media_type), body, media_type)
+    return picture_call("/v1/complete", checked_options(request, CompleteRequest), picture_format)
 
 
 def _choice(item: Any) -> WordChoice:
@@ -191,15 +185,3 @@ def _choice(item: Any) -> WordChoice:
 
 def _read_completion(reply: Reply) -> Completion:
     return Completion.from_payload(reply.json(), reply.request_id)
-
-
-def _read_batch(reply: Reply, count: int, first_index: int) -> list[Completion | ItemError]:
-    results = reply.json()["results"]
-    if len(results) != count:
-        raise ValueError(f"{len(results)} results for {count} requests")
-    return [
-        ItemError.from_payload(item["error"], index, reply.request_id)
-        if "error" in item
-        else Completion.from_payload(item, reply.request_id)
-        for index, item in enumerate(results, start=first_index)
-    ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, Required, TypedDict
 
 from engram.attention import Attention
-from engram.calls import PICTURE_TYPES, Call, PictureFormat, Reply, checked_options, encode, read_bytes
+from engram.calls import Call, PictureFormat, Reply, batch_call, checked_options, encode, picture_call
 from engram.results import ItemError, ModelVersion, Payload, Timing, model_version, timing
 
 PointTask = Literal["convex_hull", "delaunay", "tour"]
@@ -132,17 +131,13 @@ def point(request: PointRequest) -> Call[PointAnswer]:
 
 def point_batch(requests: Sequence[PointRequest], first_index: int) -> Call[list[PointAnswer | ItemError]]:
     """Find things together; ``first_index`` is the place of the first among all that are asked."""
-    body = encode({"requests": [_checked(request) for request in requests]})
-    parse = partial(_read_batch, count=len(requests), first_index=first_index)
-    return Call("POST", "/v1/point/batch", parse, body)
+    bodies = [_checked(request) for request in requests]
+    return batch_call("/v1/point", bodies, first_index, PointAnswer.from_payload)
 
 
 def point_picture(request: PointRequest, picture_format: PictureFormat) -> Call[bytes]:
     """Find something and have the points drawn, with arrows and the attention of each step."""
-    if picture_format not in PICTURE_TYPES:
-        raise ValueError(f"format is {picture_format!r}, expected one of {', '.join(PICTURE_TYPES)}")
-    media_type = PICTURE_TYPES[picture_format]
-    return Call("POST", "/v1/point", partial(read_bytes, media_type), encode(_checked(request)), media_type)
+    return picture_call("/v1/point", _checked(request), picture_format)
 
 
 def _checked(request: PointRequest) -> dict[str, Any]:
@@ -153,15 +148,3 @@ def _checked(request: PointRequest) -> dict[str, Any]:
 
 def _read_answer(reply: Reply) -> PointAnswer:
     return PointAnswer.from_payload(reply.json(), reply.request_id)
-
-
-def _read_batch(reply: Reply, count: int, first_index: int) -> list[PointAnswer | ItemError]:
-    results = reply.json()["results"]
-    if len(results) != count:
-        raise ValueError(f"{len(results)} results for {count} requests")
-    return [
-        ItemError.from_payload(item["error"], index, reply.request_id)
-        if "error" in item
-        else PointAnswer.from_payload(item, reply.request_id)
-        for index, item in enumerate(results, start=first_index)
-    ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, Required, TypedDict
 
 from engram.attention import Attention
-from engram.calls import PICTURE_TYPES, Call, PictureFormat, Reply, checked_options, encode, read_bytes
+from engram.calls import Call, PictureFormat, Reply, batch_call, checked_options, encode, picture_call
 from engram.results import ItemError, ModelVersion, Payload, Timing, model_version, timing
 
 
@@ -127,17 +126,13 @@ def read(request: ReadRequest) -> Call[ReadAnswer]:
 
 def read_batch(requests: Sequence[ReadRequest], first_index: int) -> Call[list[ReadAnswer | ItemError]]:
     """Ask questions together; ``first_index`` is the place of the first among all that are asked."""
-    body = encode({"requests": [_checked(request) for request in requests]})
-    parse = partial(_read_batch, count=len(requests), first_index=first_index)
-    return Call("POST", "/v1/read/batch", parse, body)
+    bodies = [_checked(request) for request in requests]
+    return batch_call("/v1/read", bodies, first_index, ReadAnswer.from_payload)
 
 
 def read_picture(request: ReadRequest, picture_format: PictureFormat) -> Call[bytes]:
     """Ask one question and have the document drawn, its words shaded by their attention."""
-    if picture_format not in PICTURE_TYPES:
-        raise ValueError(f"format is {picture_format!r}, expected one of {', '.join(PICTURE_TYPES)}")
-    media_type = PICTURE_TYPES[picture_format]
-    return Call("POST", "/v1/read", partial(read_bytes, media_type), encode(_checked(request)), media_type)
+    return picture_call("/v1/read", _checked(request), picture_format)
 
 
 def _checked(request: ReadRequest) -> dict[str, Any]:
@@ -156,15 +151,3 @@ def _candidate(item: Payload) -> Candidate:
 
 def _read_answer(reply: Reply) -> ReadAnswer:
     return ReadAnswer.from_payload(reply.json(), reply.request_id)
-
-
-def _read_batch(reply: Reply, count: int, first_index: int) -> list[ReadAnswer | ItemError]:
-    results = reply.json()["results"]
-    if len(results) != count:
-        raise ValueError(f"{len(results)} results for {count} requests")
-    return [
-        ItemError.from_payload(item["error"], index, reply.request_id)
-        if "error" in item
-        else ReadAnswer.from_payload(item, reply.request_id)
-        for index, item in enumerate(results, start=first_index)
-    ]
