@@ -15,7 +15,9 @@ placeholder.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -42,7 +44,9 @@ class AttentionSumReaderConfig:
     ``placeholder`` takes the states at the placeholder instead, which hold what is left and right of it.
     ``match``: adds to each score how well a word's surroundings in the document match those of the
     placeholder, and the words of the question (``LexicalMatch``); not in the paper. ``layers`` of
-    bidirectional GRUs, 1 in the paper.
+    bidirectional GRUs, 1 in the paper. ``gated``: between layers each state of the document is joined by its
+    product with what it finds in the question, so that upper layers read with the question in mind (Dhingra
+    et al. 2017, arXiv 1606.01549, section 3.1.2, where the product replaces the state).
     """
 
     vocabulary: int
@@ -52,6 +56,7 @@ class AttentionSumReaderConfig:
     layers: int = 1
     readout: Literal["ends", "placeholder"] = "ends"
     match: bool = False
+    gated: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -61,14 +66,19 @@ class AttentionSumReaderConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.readout not in ("ends", "placeholder"):
             raise ValueError(f"readout must be 'ends' or 'placeholder', got {self.readout!r}")
+        if self.gated and self.layers == 1:
+            raise ValueError("gated acts between layers, so layers must be at least 2")
 
 
 class BidirectionalGRU(nn.Module):
-    """GRUs in both directions, one layer or several; padding holds their states."""
+    """GRUs in both directions, one layer or several; padding holds their states.
 
-    def __init__(self, inputs: int, hidden: int, layers: int, dropout: float) -> None:
+    An upper layer reads ``between`` of the states below, ``widening`` times as wide as they are.
+    """
+
+    def __init__(self, inputs: int, hidden: int, layers: int, dropout: float, widening: int = 1) -> None:
         super().__init__()
-        sizes = [inputs] + [2 * hidden] * (layers - 1)
+        sizes = [inputs] + [2 * hidden * widening] * (layers - 1)
         self.forward_layers = nn.ModuleList(HeldGRU(size, hidden) for size in sizes)
         self.backward_layers = nn.ModuleList(HeldGRU(size, hidden) for size in sizes)
         self.dropout = nn.Dropout(dropout)
@@ -76,13 +86,15 @@ class BidirectionalGRU(nn.Module):
             for gate in gru.w_hh.data.chunk(3):
                 nn.init.orthogonal_(gate)  # section 5.2
 
-    def forward(self, words_BTD: Tensor, padded_BT: Tensor) -> Tensor:
+    def forward(
+        self, words_BTD: Tensor, padded_BT: Tensor, between: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Return the states of both directions, ``[B, T, E]``; ``padded_BT`` is 1.0 on padding."""
         hold_BT = HOLD * padded_BT
         states_BTE = words_BTD
         for place, (ahead, back) in enumerate(zip(self.forward_layers, self.backward_layers, strict=True)):
             if place:
-                states_BTE = self.dropout(states_BTE)
+                states_BTE = self.dropout(between(states_BTE) if between else states_BTE)
             ahead_BTH = ahead(states_BTE, hold_BT)
             back_BTH = back(states_BTE.flip(1), hold_BT.flip(1)).flip(1)
             states_BTE = torch.cat([ahead_BTH, back_BTH], dim=-1)
@@ -136,22 +148,22 @@ class AttentionSumReader(nn.Module):
         with torch.no_grad():
             self.embedding.weight[PADDING].zero_()
         sizes = (config.embedding, config.hidden, config.layers, config.dropout)
-        self.document_encoder = BidirectionalGRU(*sizes)
+        self.document_encoder = BidirectionalGRU(*sizes, widening=2 if config.gated else 1)
         self.question_encoder = BidirectionalGRU(*sizes)
         self.match = LexicalMatch(config.vocabulary) if config.match else None
         self.dropout = nn.Dropout(config.dropout)
 
-    def question_vectors(self, questions_NQ: Tensor) -> Tensor:
-        """Return ``g(q)`` ``[N, E]`` of each question (eq. 2)."""
+    def read_questions(self, questions_NQ: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``g(q)`` ``[N, E]`` of each question (eq. 2), and the states ``[N, Q, E]`` of its words."""
         padded_NQ = (questions_NQ == PADDING).to(self.embedding.weight.dtype)
         states_NQE = self.question_encoder(self.dropout(self.embedding(questions_NQ)), padded_NQ)
         ahead_NQH, back_NQH = states_NQE.chunk(2, dim=-1)
         ends_NE = torch.cat([ahead_NQH[:, -1], back_NQH[:, 0]], dim=-1)
         if self.config.readout == "ends":
-            return ends_NE
+            return ends_NE, states_NQE
         here_NQ = (questions_NQ == PLACEHOLDER_ID).to(states_NQE.dtype)
         there_NE: Tensor = (here_NQ.unsqueeze(1) @ states_NQE).squeeze(1)
-        return there_NE + ends_NE * (1 - here_NQ.amax(dim=-1, keepdim=True))
+        return there_NE + ends_NE * (1 - here_NQ.amax(dim=-1, keepdim=True)), states_NQE
 
     def scores(self, document_BT: Tensor, question_BMQ: Tensor) -> Tensor:
         """Compare every word of each document with every question about it (eq. 3, before the softmax).
@@ -165,10 +177,18 @@ class AttentionSumReader(nn.Module):
         """
         words_BTD = self.dropout(self.embedding(document_BT))
         padded_BT = (document_BT == PADDING).to(words_BTD.dtype)
-        states_BTE = self.dropout(self.document_encoder(words_BTD, padded_BT))
         batch, questions = question_BMQ.shape[:2]
-        vectors_BME = self.question_vectors(question_BMQ.flatten(0, 1)).view(batch, questions, -1)
-        score_BMT: Tensor = self.dropout(vectors_BME) @ states_BTE.transpose(1, 2)
+        question_NQ = question_BMQ.flatten(0, 1)
+        vector_NE, question_NQE = self.read_questions(question_NQ)
+        if self.config.gated:  # every question has its own reading of the document
+            between = partial(gated, question_NQE=question_NQE, real_NQ=question_NQ != PADDING)
+            words_NTD, padded_NT = (one.repeat_interleave(questions, dim=0) for one in (words_BTD, padded_BT))
+            states_NTE = self.dropout(self.document_encoder(words_NTD, padded_NT, between))
+            score_NT = (states_NTE @ self.dropout(vector_NE).unsqueeze(2)).squeeze(2)
+            score_BMT: Tensor = score_NT.view(batch, questions, -1)
+        else:
+            states_BTE = self.dropout(self.document_encoder(words_BTD, padded_BT))
+            score_BMT = self.dropout(vector_NE).view(batch, questions, -1) @ states_BTE.transpose(1, 2)
         if self.match is not None:
             score_BMT = score_BMT + self.match(document_BT, question_BMQ, padded_BT)
         return score_BMT + FAR_BELOW * padded_BT.unsqueeze(1)
@@ -176,6 +196,14 @@ class AttentionSumReader(nn.Module):
     def forward(self, document_tokens: Tensor, question_tokens: Tensor) -> Tensor:
         """Return the scores ``[B, T]`` for one question ``[B, Q]`` about each document ``[B, T]``."""
         return self.scores(document_tokens, question_tokens.unsqueeze(1)).squeeze(1)
+
+
+def gated(states_NTE: Tensor, question_NQE: Tensor, real_NQ: Tensor) -> Tensor:
+    """Return document states joined by their products with what they find in the question, ``[N, T, 2E]``."""
+    alike_NTQ = states_NTE @ question_NQE.transpose(1, 2)
+    alike_NTQ = alike_NTQ + FAR_BELOW * (1 - real_NQ.to(alike_NTQ.dtype)).unsqueeze(1)
+    found_NTE = alike_NTQ.softmax(dim=-1) @ question_NQE
+    return torch.cat([states_NTE, states_NTE * found_NTE], dim=-1)
 
 
 def words_around(question_BMQ: Tensor, offsets: list[int]) -> Tensor:

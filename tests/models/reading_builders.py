@@ -12,6 +12,7 @@ VARIANTS = {
     "placeholder": {"readout": "placeholder"},
     "match": {"match": True},
     "everything": {"readout": "placeholder", "match": True, "layers": 2},
+    "gated": {"match": True, "layers": 3, "gated": True},
 }
 
 TEXT = (

@@ -73,7 +73,7 @@ def test_the_question_vector_is_the_last_state_of_either_direction():
     network, chance = reader(), rng(5)
     questions = [words(chance, 3), words(chance, 6)]
     with torch.no_grad():
-        vectors = network.question_vectors(stacked(questions))
+        vectors = network.read_questions(stacked(questions))[0]
         states = network.question_encoder(network.embedding(questions[0][None]), torch.zeros(1, 3))[0]
     torch.testing.assert_close(vectors[0], torch.cat([states[-1, :HIDDEN], states[0, HIDDEN:]]))
 
@@ -82,9 +82,9 @@ def test_the_question_vector_is_taken_at_the_placeholder_where_there_is_one():
     network, chance = reader(readout="placeholder"), rng(6)
     question, plain = cloze(chance, 6, 2), words(chance, 4)
     with torch.no_grad():
-        vectors = network.question_vectors(stacked([question, plain]))
+        vectors = network.read_questions(stacked([question, plain]))[0]
         states = network.question_encoder(network.embedding(question[None]), torch.zeros(1, 6))[0]
-        ends = reader().question_vectors(plain[None])[0]
+        ends = reader().read_questions(plain[None])[0][0]
     torch.testing.assert_close(vectors[0], states[2])
     torch.testing.assert_close(vectors[1], ends)
 
