@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -23,8 +24,9 @@ from server.runtime.session import OpenSession, Session, open_session
 from server.runtime.statistics import Statistics
 from server.runtime.stepwise.decoder import Decoder
 from server.runtime.stepwise.executor import OnEvents
+from server.runtime.stepwise.parts import walk_parts, whole_run
 from server.runtime.stepwise.stages import StageSessions
-from server.tasks import TASKS, SingleRunTask, StepwiseTask, Task
+from server.tasks import TASKS, PartedTask, SingleRunTask, StepwiseTask, Task
 from server.tracing import ran, step
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class LoadedModel:
         self._opening: Opening | None = None
         self._batcher: Batcher | None = None
         self._decoder: Decoder | None = None
+        self._parted: PartedTask | None = None
         self._visitors = Visitors()
 
     @property
@@ -169,6 +172,20 @@ class LoadedModel:
         decoder.require_room(deadline, priority)
         assert self.task is not None
         assert self.bundle is not None
+        if self._parted is not None:
+            began = time.monotonic()
+            answer, runs = await walk_parts(
+                self._parted,
+                self.bundle,
+                decoder,
+                request,
+                deadline=deadline,
+                priority=priority,
+                on_events=on_events,
+            )
+            if runs:
+                self._note(runs, priority)
+            return answer, whole_run(runs, began)
         with step("prepare"):
             prepared = self.task.prepare(request, self.bundle)
         answered = await decoder.run(prepared, deadline, on_events, priority)
@@ -282,6 +299,7 @@ class LoadedModel:
             self._decoder = Decoder(
                 stages, task, bundle, self.options, statistics=statistics, renew=opening.stages
             )
+            self._parted = task if isinstance(task, PartedTask) else None
 
     def _open(self) -> tuple[list[Session], list[StageSessions]]:
         """Open the bundle and verified sessions for the executors."""
