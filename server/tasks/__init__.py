@@ -7,11 +7,10 @@ from server.tasks.parted import PartedTask
 from server.tasks.pointing import Pointing
 from server.tasks.question_answering import QuestionAnswering
 from server.tasks.reading import Reading
-from server.tasks.stepwise import DividedTask, Search, StepwiseTask
-from server.tasks.translating import Translating
+from server.tasks.stepwise import Search, StepwiseTask
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (QuestionAnswering, Reading, Completion, Pointing, Computing, Translating)
+    task.name: task for task in (QuestionAnswering, Reading, Completion, Pointing, Computing)
 }
 
 __all__ = ["TASKS", "PartedTask", "Prepared", "Search", "SingleRunTask", "StepwiseTask", "Task"]
