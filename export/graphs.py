@@ -8,6 +8,7 @@ from export.active_memory import computing_graph
 from export.completion import completion_graphs
 from export.pointing import pointing_graphs
 from export.reading import reading_graph
+from export.translation import translation_graphs
 from export.wrappers import Graph, Graphs, question_answering_graph
 from models.checkpoint import Checkpoint
 
@@ -17,6 +18,8 @@ GRAPHS: dict[str, Callable[[Checkpoint], Graph | Graphs]] = {
     "attention_sum_reader": reading_graph,
     "pointer_network": pointing_graphs,
     "diagonal_neural_gpu": computing_graph,
+    "attention_gru": translation_graphs,
+    "extended_neural_gpu": translation_graphs,
 }
 """How the checkpoint of a family becomes a graph, or several."""
 

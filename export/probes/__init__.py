@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from export.probes import completion, computing, pointing, question_answering, reading
+from export.probes import completion, computing, pointing, question_answering, reading, translating
 from server.contract.bundle import Bundle
 from server.contract.tensors import Arrays
 
@@ -18,5 +18,6 @@ PROBES: dict[str, Callable[[Bundle], Sequence[Arrays]]] = {
     "complete": completion.probes,
     "point": pointing.probes,
     "compute": computing.probes,
+    "translate": translating.probes,
 }
 """How the probes of a task are made."""

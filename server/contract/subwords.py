@@ -87,6 +87,19 @@ class Subwords:
             for piece, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
 
+    def labels(self, ids: Sequence[int]) -> list[str]:
+        """Return for each id the part of the text that it stands for, as ``pieces`` does for a text."""
+        labels: list[str] = []
+        half: list[int] = []
+        for one in ids:
+            half.append(one)
+            part = self.text(half)
+            # Half a character waits for its other pieces, of which there are three at most.
+            if "\ufffd" not in part or len(half) == 4:
+                labels += [part.strip()] * len(half)
+                half = []
+        return labels + [self.text(half).strip()] * len(half)
+
     def text(self, ids: Sequence[int]) -> str:
         """Put pieces together; special ids are left out, and half a character becomes a replacement sign."""
         known = [int(one) for one in ids if one >= len(SPECIAL)]

@@ -21,12 +21,14 @@ class Prepared:
 
     ``outputs`` names the graph outputs this request needs; ``context`` is private to the task. ``rows`` is
     the most hypotheses that a stepwise task keeps at a time: what the request counts for while it runs.
+    ``is_streamed`` says that somebody waits for the events of its steps.
     """
 
     arrays: Mapping[str, Array]
     outputs: tuple[str, ...]
     context: Any
     rows: int = 1
+    is_streamed: bool = False
 
 
 class Task(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from server.contract.bundle import Bundle
@@ -81,7 +82,7 @@ async def walk_parts(
             assert order is not None
             order.tell(place, events)
 
-        prepared = task.prepare(part, bundle)
+        prepared = replace(task.prepare(part, bundle), is_streamed=order is not None)
         urgency = Priority.BATCH if place else priority
         return await decoder.run(prepared, deadline, None if order is None else tell, urgency)
 
