@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
+from numpy.typing import NDArray
 
 from benchmarks.traces import Request
 from server.contract.attention import encode_array
@@ -48,7 +49,7 @@ class InProcess:
 
     def json_rate(self, batch_size: int, seconds: float) -> float:
         """Return the requests a second from body bytes to body bytes: the ceiling with JSON on both sides."""
-        return _rate(_parts(self._bodies, batch_size), self._answer_bodies, batch_size, seconds)
+        return _rate(_parts(self._bodies, batch_size), self.answer_bodies, batch_size, seconds)
 
     def answers(self) -> list[Any]:
         """Answer every request, all as one batch."""
@@ -69,8 +70,19 @@ class InProcess:
         outputs = self._session.run(join(specs.inputs, arrays), prepared[0].outputs)
         return list(split(specs.outputs, outputs, sizes))
 
-    def _answer_bodies(self, bodies: Sequence[bytes]) -> list[bytes]:
+    def answer_bodies(self, bodies: Sequence[bytes]) -> list[bytes]:
+        """Answer bodies as one batch."""
         return [self._encode(answer) for answer in self.answer([self._decode(body) for body in bodies])]
+
+    def answer_objects(self, objects: Sequence[Any]) -> list[dict[str, Any]]:
+        """Answer decoded JSON as one batch, for a server that encodes by itself."""
+        requests = [msgspec.convert(one, self._task.Request) for one in objects]
+        return [msgspec.to_builtins(answer, enc_hook=_as_list) for answer in self.answer(requests)]
+
+
+def _as_list(array: NDArray[Any]) -> list[Any]:
+    told: list[Any] = array.tolist()
+    return told
 
 
 def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

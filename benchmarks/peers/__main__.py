@@ -1,17 +1,17 @@
-"""The same ONNX graph behind this server and its peers, each on one core, under the same closed loop.
+"""The same work behind this server and its peers, each on one core, under the same closed loop.
 
-Peers get prepared tensors in their own form and return the answer and the attention; this server gets
-sentences and returns everything it always does. Each must give the right answers before it is measured. In
-each repeat all are measured one after the other, in an order that rotates; a server that is busy even when
-nobody asks is stopped by a signal while others are measured. The first run makes an environment for each peer
-(minutes, about 3 GB). A run takes about a quarter of an hour.
+All of them get sentences and return the whole answer with its attention; peers prepare, run and interpret by
+this project's own functions. Each must give the right answers before it is measured. In each repeat all are
+measured one after the other, in an order that rotates; a server that is busy even when nobody asks is stopped
+by a signal while others are measured. The first run makes an environment for each peer (minutes, about 3 GB).
+A run takes about a quarter of an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +23,9 @@ from benchmarks.closed_loop import Load, closed_loop, saved
 from benchmarks.in_process import InProcess
 from benchmarks.machine import cpu_seconds
 from benchmarks.options import open_bundle, parser
-from benchmarks.peers.catalogue import PEERS, PORTS, Peer
+from benchmarks.peers.catalogue import PEERS, PORTS, PYTHONPATH, Peer
 from benchmarks.peers.environments import NotInstalled, environment
-from benchmarks.peers.forms import Form, Found, Question, prepare, sentences
+from benchmarks.peers.forms import PLAIN, Form
 from benchmarks.peers.tables import CELLS, OURS, Cell, Loads, tables
 from benchmarks.processes import NotStarted, Server, free_port, running
 from benchmarks.report import about_bundle, write
@@ -70,16 +70,16 @@ class Servers:
         self._arguments = arguments
         self._bundle = bundle
         self._stack = stack
-        self._questions = {name: prepare(read_trace(name), bundle) for name in (TWENTY_FACTS, MIXED)}
-        self._proofs = self._questions[TWENTY_FACTS][:PROOFS]
-        self._truth = truth(bundle, self._proofs)
+        self._requests = {name: read_trace(name) for name in (TWENTY_FACTS, MIXED)}
+        self._proofs = self._requests[TWENTY_FACTS][:PROOFS]
+        self._truth = InProcess(bundle, self._proofs).answers()
         self.targets: dict[str, Target] = {}
         self.missing: dict[str, str] = {}
 
     def add_ours(self) -> None:
         """Start our own server."""
         server = self._stack.enter_context(engram(self._arguments, self._bundle))
-        self._add(OURS, server, "/v1/qa", sentences(self._bundle.manifest.answers))
+        self._add(OURS, server, "/v1/qa", PLAIN)
 
     def add(self, peer: Peer) -> None:
         """Start a peer; one that does not install or start is left out, and the result says why."""
@@ -95,9 +95,9 @@ class Servers:
     def _add(self, name: str, server: Server, path: str, form: Form) -> None:
         files = {
             trace: self._stack.enter_context(
-                saved([http_post(path, form.body(question)) for question in questions])
+                saved([http_post(path, form.body(request)) for request in requests])
             )
-            for trace, questions in self._questions.items()
+            for trace, requests in self._requests.items()
         }
         self._prove(server, path, form)
         for posts in files.values():
@@ -114,9 +114,10 @@ class Servers:
         Raises:
             NotStarted: it answers something else.
         """
-        for question, (answer, attention) in zip(self._proofs, self._truth, strict=True):
-            found, weights = form.found(server.post(path, form.body(question))[1])
-            if found != answer or np.abs(weights - attention).max() > TOLERANCE:
+        for request, right in zip(self._proofs, self._truth, strict=True):
+            found = form.answer(server.post(path, form.body(request))[1])
+            weights = np.array(found["attention"]["weights"])
+            if found["answer"] != right.answer or np.abs(weights - right.attention.weights).max() > TOLERANCE:
                 raise NotStarted("it does not give the right answer")
 
 
@@ -130,16 +131,9 @@ def peer_running(peer: Peer, bundle: Bundle, core: int) -> Iterator[Server]:
     folder, port = environment(peer.environment, peer.requirements), free_port(PORTS)
     with TemporaryDirectory() as work:
         launch = peer.launch(folder, port, Path(work))
-        variables = {"BENCHMARKED_GRAPH": str(bundle.path("model")), **launch.environment}
+        variables = {"BENCHMARKED_BUNDLE": str(bundle.folder), "PYTHONPATH": PYTHONPATH, **launch.environment}
         with running(launch.command, port, core, environment=variables, folder=Path(work)) as server:
             yield server
-
-
-def truth(bundle: Bundle, questions: Sequence[Question]) -> list[Found]:
-    """Return what the graph finds, run without any server."""
-    answers = InProcess(bundle, [question.sentences for question in questions]).answers()
-    numbers = {answer: number for number, answer in enumerate(bundle.manifest.answers)}
-    return [(numbers[answer.answer], answer.attention.weights) for answer in answers]
 
 
 def idle_share(server: Server) -> float:

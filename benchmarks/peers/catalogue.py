@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import string
 import subprocess
 import sys
 import sysconfig
@@ -14,11 +13,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from benchmarks.machine import ROOT
 from benchmarks.peers.environments import NotInstalled, site_packages
 from benchmarks.peers.forms import ITEMS, PLAIN, V2, Form
 
 SERVERS = Path(__file__).with_name("servers")
-RUNTIME = "onnxruntime==1.31.1"
+PYTHONPATH = f"{SERVERS}:{ROOT}"
+"""Where every peer finds the work, and this project."""
+RUNTIME = (
+    "onnxruntime==1.31.1",
+    "msgspec==0.22.0",
+    "pydantic==2.14.3",
+    "tokenizers==0.23.3",
+    "orjson==3.13.0",
+)
+"""What the model needs everywhere."""
 PORTS = 5
 """Consecutive ports a peer may take, its HTTP port first."""
 
@@ -36,6 +45,7 @@ class Peer:
     """A server to compare with.
 
     ``environment`` names its virtual environment; ``launch`` takes that, a port and a folder for files.
+    All of them join requests of any lengths and pad them.
     """
 
     name: str
@@ -44,7 +54,6 @@ class Peer:
     path: str
     form: Form
     window: str
-    lengths: str
     launch: Callable[[Path, int, Path], Launch]
 
 
@@ -55,7 +64,7 @@ def _litserve(environment: Path, port: int, _: Path) -> Launch:
 def _bentoml(environment: Path, port: int, _: Path) -> Launch:
     command = [str(environment / "bin" / "bentoml"), "serve", "bentoml_server:Qa", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--working-dir", str(SERVERS)]
-    return Launch(command, {"BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(SERVERS)})
+    return Launch(command, {"BENTOML_DO_NOT_TRACK": "True"})
 
 
 def _mlserver(environment: Path, port: int, folder: Path, *, window_s: float) -> Launch:
@@ -73,7 +82,6 @@ def _mlserver(environment: Path, port: int, folder: Path, *, window_s: float) ->
         "MLSERVER_HTTP_PORT": str(port),
         "MLSERVER_GRPC_PORT": str(port + 1),
         "MLSERVER_METRICS_PORT": str(port + 2),
-        "PYTHONPATH": str(SERVERS),
     }
     return Launch([str(environment / "bin" / "mlserver"), "start", str(folder)], variables)
 
@@ -105,7 +113,6 @@ def _torchserve(environment: Path, port: int, folder: Path) -> Launch:
     variables = {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "TMPDIR": str(folder),  # where it notes that it runs
-        "BENCHMARKED_SERVERS": str(SERVERS),
     }
     return Launch(command, variables)
 
@@ -113,7 +120,7 @@ def _torchserve(environment: Path, port: int, folder: Path) -> Launch:
 _TORCHSERVE_ADDRESSES = ("inference", "management", "metrics")
 
 
-def _triton(environment: Path, port: int, folder: Path, *, ragged: bool) -> Launch:
+def _triton(environment: Path, port: int, folder: Path) -> Launch:
     """Start the ``tritonserver`` of the nvidia-pytriton wheel on a repository of one model."""
     packages = site_packages(environment)
     triton = packages / "pytriton" / "tritonserver"
@@ -123,16 +130,13 @@ def _triton(environment: Path, port: int, folder: Path, *, ragged: bool) -> Laun
     shutil.copy(triton / "python_backend_stubs" / stub, backends / "python")
     (repository / "qa" / "1").mkdir(parents=True)
     shutil.copy(SERVERS / "triton" / "model.py", repository / "qa" / "1")
-    config = string.Template((SERVERS / "triton" / "config.pbtxt").read_text(encoding="utf-8"))
-    text = config.substitute(ragged=str(ragged).lower())
-    (repository / "qa" / "config.pbtxt").write_text(text, encoding="utf-8")
+    shutil.copy(SERVERS / "triton" / "config.pbtxt", repository / "qa")
     # The stub must find this interpreter's own libpython, not the distribution's.
     libraries = [packages / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR")]
     variables = {
         "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
         "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
-        "PYTHONPATH": str(packages),
-        "BENCHMARKED_SERVERS": str(SERVERS),
+        "PYTHONPATH": f"{packages}:{PYTHONPATH}",
     }
     command = [str(triton / "bin" / "tritonserver"), "--model-repository", str(repository)]
     command += ["--backend-directory", str(backends), "--http-address", "127.0.0.1", "--http-port", str(port)]
@@ -143,8 +147,8 @@ def _triton(environment: Path, port: int, folder: Path, *, ragged: bool) -> Laun
 
 
 INFER = "/v2/models/qa/infer"
-TRITON = ("nvidia-pytriton==0.7.0", RUNTIME)
-MLSERVER = ("mlserver==1.7.1", RUNTIME)
+TRITON = ("nvidia-pytriton==0.7.0", *RUNTIME)
+MLSERVER = ("mlserver==1.7.1", *RUNTIME)
 ARCHIVER = ("torch-model-archiver==0.12.0", "torch==2.13.0", "pyyaml==6.0.3", "setuptools==84.2.1")
 
 PEERS = (
@@ -155,27 +159,15 @@ PEERS = (
         path=INFER,
         form=V2,
         window="off",
-        lengths="joins requests of equal lengths",
-        launch=partial(_triton, ragged=False),
-    ),
-    Peer(
-        name="triton-ragged",
-        environment="triton",
-        requirements=TRITON,
-        path=INFER,
-        form=V2,
-        window="off",
-        lengths="joins all lengths (allow_ragged_batch), the model pads them",
-        launch=partial(_triton, ragged=True),
+        launch=_triton,
     ),
     Peer(
         name="litserve",
         environment="litserve",
-        requirements=("litserve==0.2.19", RUNTIME),
+        requirements=("litserve==0.2.19", *RUNTIME),
         path="/predict",
         form=PLAIN,
         window="off",
-        lengths="the model pads them",
         launch=_litserve,
     ),
     Peer(
@@ -185,7 +177,6 @@ PEERS = (
         path=INFER,
         form=V2,
         window="off, which turns its batching off",
-        lengths="every request runs alone",
         launch=partial(_mlserver, window_s=0),
     ),
     Peer(
@@ -195,27 +186,24 @@ PEERS = (
         path=INFER,
         form=V2,
         window="1 ms, so that it batches",
-        lengths="fails requests of unequal lengths",
         launch=partial(_mlserver, window_s=0.001),
     ),
     Peer(
         name="bentoml",
         environment="bentoml",
-        requirements=("bentoml==1.4.39", RUNTIME),
+        requirements=("bentoml==1.4.39", *RUNTIME),
         path="/predict",
         form=ITEMS,
         window="adaptive, which cannot be turned off",
-        lengths="the model pads them",
         launch=_bentoml,
     ),
     Peer(
         name="torchserve",
         environment="torchserve",
-        requirements=("torchserve==0.12.0", *ARCHIVER, RUNTIME),
+        requirements=("torchserve==0.12.0", *ARCHIVER, *RUNTIME),
         path="/predictions/qa",
         form=PLAIN,
         window="1 ms, its smallest",
-        lengths="the model pads them",
         launch=_torchserve,
     ),
 )

@@ -1,57 +1,36 @@
 import json
 
-import numpy as np
 import pytest
 
 from benchmarks.closed_loop import Load
 from benchmarks.peers.catalogue import PEERS, SERVERS
-from benchmarks.peers.forms import ITEMS, PLAIN, V2, Question, sentences
+from benchmarks.peers.forms import ITEMS, PLAIN, V2
 from benchmarks.peers.tables import CELLS, OURS, tables
 
-QUESTION = Question(
-    {"story": ["Mary left.", "Ben came."], "question": "Who?"},
-    np.array([[2, 3, 0], [4, 5, 0]]),
-    np.array([6]),
-)
-WEIGHTS = [[0.9, 0.1], [0.2, 0.8]]
+REQUEST = {"story": ["Mary left.", "Ben came."], "question": "Who?"}
+ANSWER = {"answer": "Ben", "attention": {"weights": [[0.9, 0.1], [0.2, 0.8]]}}
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "asked", "told"),
     [
-        pytest.param(PLAIN, {"answer": 1, "attention": WEIGHTS}, id="plain"),
-        pytest.param(ITEMS, [{"answer": 1, "attention": WEIGHTS}], id="items"),
+        pytest.param(PLAIN, REQUEST, ANSWER, id="plain"),
+        pytest.param(ITEMS, {"items": [REQUEST]}, [ANSWER], id="items"),
         pytest.param(
             V2,
             {
-                "outputs": [
-                    {"name": "attention", "shape": [1, 2, 2], "data": [0.9, 0.1, 0.2, 0.8]},
-                    {"name": "answer", "shape": [1, 1], "data": [1]},
+                "inputs": [
+                    {"name": "request", "datatype": "BYTES", "shape": [1, 1], "data": [json.dumps(REQUEST)]}
                 ]
             },
+            {"outputs": [{"name": "response", "shape": [1, 1], "data": [json.dumps(ANSWER)]}]},
             id="v2",
-        ),
-        pytest.param(
-            sentences(["garden", "kitchen"]),
-            {"answer": "kitchen", "attention": {"weights": WEIGHTS}},
-            id="ours",
         ),
     ],
 )
-def test_every_form_reads_the_same_answer(form, told):
-    answer, attention = form.found(json.dumps(told).encode())
-    assert answer == 1
-    assert attention.tolist() == WEIGHTS
-
-
-def test_a_v2_request_holds_shapes_and_flat_data():
-    story, question = json.loads(V2.body(QUESTION))["inputs"]
-    assert (story["shape"], story["data"]) == ([1, 2, 3], [2, 3, 0, 4, 5, 0])
-    assert (question["shape"], question["data"]) == ([1, 1], [6])
-
-
-def test_our_own_request_holds_sentences():
-    assert json.loads(sentences([]).body(QUESTION)) == QUESTION.sentences
+def test_every_form_takes_the_sentences_and_reads_the_whole_answer(form, asked, told):
+    assert json.loads(form.body(REQUEST)) == asked
+    assert form.answer(json.dumps(told).encode()) == ANSWER
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import bentoml
-import graph
+import same_work
 
 
 @bentoml.service(
@@ -18,9 +18,9 @@ class Qa:
     """A batchable endpoint takes a list, so a single request is a list of one."""
 
     def __init__(self) -> None:
-        self.session = graph.open_graph()
+        self.model = same_work.open_model()
 
-    @bentoml.api(route="/predict", batchable=True, max_batch_size=graph.MAX_BATCH, max_latency_ms=1000)
+    @bentoml.api(route="/predict", batchable=True, max_batch_size=same_work.MAX_BATCH, max_latency_ms=1000)
     def predict(self, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Run a batch."""
-        return graph.as_json(items, self.session)
+        return same_work.objects(self.model, items)

@@ -6,8 +6,8 @@ LitServe reads the annotations below: another type for the request, or any for t
 import sys
 from typing import Any
 
-import graph
 import litserve
+import same_work
 from fastapi import Request
 
 
@@ -15,8 +15,8 @@ class Qa(litserve.LitAPI):
     """Requests are decoded JSON; LitServe collects them into a list."""
 
     def setup(self, device: str) -> None:
-        """Open the graph in the worker."""
-        self.session = graph.open_graph()
+        """Open the model in the worker."""
+        self.model = same_work.open_model()
 
     def decode_request(self, request: Request) -> Any:
         """Take the decoded body, which comes in the request's place."""
@@ -28,7 +28,7 @@ class Qa(litserve.LitAPI):
 
     def predict(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Run a batch."""
-        return graph.as_json(requests, self.session)
+        return same_work.objects(self.model, requests)
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return one result for each request."""
@@ -40,7 +40,7 @@ class Qa(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Qa(max_batch_size=graph.MAX_BATCH, batch_timeout=0)
+    api = Qa(max_batch_size=same_work.MAX_BATCH, batch_timeout=0)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
     server.run(
         host="127.0.0.1",

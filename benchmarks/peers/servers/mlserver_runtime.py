@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import graph
-import numpy as np
+import same_work
 from mlserver import MLModel
-from mlserver.codecs import NumpyCodec
+from mlserver.codecs import StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
 
 class Qa(MLModel):
-    """One request or, with adaptive batching, requests of equal lengths joined by MLServer."""
+    """One request or, with adaptive batching, requests joined by MLServer."""
 
     async def load(self) -> bool:
-        """Open the graph."""
-        self.session = graph.open_graph()
+        """Open the model."""
+        self.model = same_work.open_model()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Run what came."""
-        tensors = {tensor.name: NumpyCodec.decode_input(tensor) for tensor in payload.inputs}
-        rows = list(zip(tensors["story_tokens"], tensors["question_tokens"]))  # noqa: B905 - one batch
-        answers, scores, attention = zip(*graph.run(self.session, rows))  # noqa: B905 - triples
-        outputs = {
-            "answer": np.array(answers, dtype=np.int64)[:, None],
-            "score": np.array(scores, dtype=np.float32)[:, None],
-            "attention": np.stack(attention),
-        }
-        encoded = [NumpyCodec.encode_output(name, array) for name, array in outputs.items()]
-        return InferenceResponse(model_name=self.name, outputs=encoded)
+        (tensor,) = payload.inputs
+        requests = [body.encode() for body in StringCodec.decode_input(tensor)]
+        answers = [body.decode() for body in same_work.bodies(self.model, requests)]
+        outputs = [StringCodec.encode_output("response", answers)]
+        return InferenceResponse(model_name=self.name, outputs=outputs)

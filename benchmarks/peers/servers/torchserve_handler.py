@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from typing import Any
 
+import same_work
 from ts.torch_handler.base_handler import BaseHandler
-
-sys.path.insert(0, os.environ["BENCHMARKED_SERVERS"])  # the archive holds this file alone
-
-import graph
 
 
 class Qa(BaseHandler):
     """One worker process of one session."""
 
     def initialize(self, context: Any) -> None:
-        """Open the graph."""
-        self.session = graph.open_graph()
+        """Open the model."""
+        self.model = same_work.open_model()
         self.initialized = True
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[dict[str, Any]]:
         """Run a batch."""
-        return graph.as_json([_decoded(row.get("body") or row["data"]) for row in data], self.session)
+        return same_work.objects(self.model, [_decoded(row.get("body") or row["data"]) for row in data])
 
 
 def _decoded(body: Any) -> dict[str, Any]:
