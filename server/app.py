@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from server import __version__
+from server.api.compare import CompareEndpoint
 from server.api.docs_page import docs_routes
 from server.api.error_handlers import install_error_handlers
 from server.api.exchange import ExchangeMiddleware
@@ -81,10 +82,14 @@ class EngramApp(FastAPI):
 
     def _own_routes(self) -> list[BaseRoute]:
         routes: list[BaseRoute] = []
-        for name, task in TASKS.items():
-            service = TaskService(task(), self.repository, self.settings, self.lifecycle)
+        services = {
+            name: TaskService(task(), self.repository, self.settings, self.lifecycle)
+            for name, task in TASKS.items()
+        }
+        for name, service in services.items():
             routes.append(Route(f"/v1/{name}", TaskEndpoint(service), methods=["POST"]))
             routes.append(Route(f"/v1/{name}/batch", BatchEndpoint(service), methods=["POST"]))
+        routes.append(Route("/v1/compare", CompareEndpoint(services), methods=["POST"]))
         hugging_face = HuggingFaceEndpoint(self.repository, self.settings, self.lifecycle)
         routes.append(Route("/hf/{model}", hugging_face, methods=["POST"]))
         routes += health_routes(self.repository, self.lifecycle, self.keys)

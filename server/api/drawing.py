@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Literal
 from xml.sax.saxutils import escape, quoteattr
@@ -103,6 +103,23 @@ class Drawing:
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def moved(shape: Shape, right: float = 0, down: float = 0) -> Shape:
+    """Return the shape in another place."""
+    if isinstance(shape, Line):
+        shape = replace(shape, to_x=shape.to_x + right, to_y=shape.to_y + down)
+    return replace(shape, x=shape.x + right, y=shape.y + down)
+
+
+def stacked(drawings: Sequence[Drawing]) -> Drawing:
+    """Return one drawing with all of them below each other, under the first one's title."""
+    shapes: list[Shape] = []
+    down = 0
+    for drawing in drawings:
+        shapes += [moved(shape, down=down) for shape in drawing.shapes]
+        down += drawing.height
+    return Drawing(max(drawing.width for drawing in drawings), down, drawings[0].title, shapes)
 
 
 def can_paint_png() -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from server.api.compare import MOST_MODELS, CompareRequest
 from server.api.error_handlers import ErrorEnvelope, PlainError
 from server.api.health import Health
 from server.api.hugging_face.forms import FORMS
@@ -216,13 +217,16 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
 def document(title: str, version: str, tasks: Iterable[type[Task]], max_batch_items: int) -> Json:
     """Return the whole OpenAPI document."""
     paths: Json = {}
-    structs: list[type] = [ErrorEnvelope, PlainError, Health, ModelList, VocabularyList]
+    structs: list[type] = [ErrorEnvelope, PlainError, Health, ModelList, VocabularyList, CompareRequest]
     structs += {form.Body: None for form in FORMS.values()}
+    requests, answers = [], []
     for task in tasks:
         answer = answer_type(task)
+        requests.append(task.Request.__name__)
+        answers.append(answer.__name__)
         structs += [task.Request, answer, *events_of(task)]
         paths |= _task_paths(task, answer.__name__, max_batch_items)
-    paths |= _fixed_paths()
+    paths |= {"/v1/compare": _compare(requests, answers)} | _fixed_paths()
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
@@ -236,9 +240,7 @@ def document(title: str, version: str, tasks: Iterable[type[Task]], max_batch_it
 def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
     request, (question, reply) = task.Request.__name__, EXAMPLES[task.name]
     about = (task.Request.__doc__ or task.name).partition("\n")[0]
-    error = {"type": "object", "properties": {"error": _ref("ErrorBody")}, "required": ["error"]}
     batch, results = {"requests": [question]}, {"results": [reply]}
-    pictures = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
     return {
         f"/v1/{task.name}": {
             "post": {
@@ -248,7 +250,7 @@ def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
                 "description": _forms_of_answer(task),
                 "parameters": [_TIMEOUT, _PRIORITY],
                 "requestBody": {"required": True, "content": _json(_ref(request), question)},
-                "responses": _responses(_json(_ref(answer), reply) | pictures | _stream(task), ERRORS),
+                "responses": _responses(_json(_ref(answer), reply) | _PICTURES | _stream(task), ERRORS),
             }
         },
         f"/v1/{task.name}/batch": {
@@ -263,7 +265,9 @@ def _task_paths(task: type[Task], answer: str, max_batch_items: int) -> Json:
                     "content": _json(_list_of("requests", _ref(request), max_batch_items), batch),
                 },
                 "responses": _responses(
-                    _json(_list_of("results", {"anyOf": [_ref(answer), error]}, max_batch_items), results),
+                    _json(
+                        _list_of("results", {"anyOf": [_ref(answer), _ITEM_ERROR]}, max_batch_items), results
+                    ),
                     ERRORS,
                 ),
             }
@@ -283,6 +287,36 @@ def _stream(task: type[Task]) -> Json:
     if not (events := events_of(task)):
         return {}
     return {EVENT_STREAM: {"schema": {"anyOf": [_ref(event.__name__) for event in events]}}}
+
+
+def _compare(requests: Iterable[str], answers: Iterable[str]) -> Json:
+    """Describe the comparison: the fields of the request inside, and of the results, are the task's."""
+    question, reply = EXAMPLES["qa"]
+    asked = {"task": "qa", "models": ["dmn-plus-babi", "dmn-plus-2"], "request": question}
+    missing = {"code": "model_not_found", "message": "there is no model", "details": {}, "request_id": "1"}
+    answer = {name: asked[name] for name in ("task", "models")}
+    names = {"type": "array", "items": {"type": "string"}}
+    results = {"anyOf": [*map(_ref, answers), _ITEM_ERROR]}
+    fields = {"task": {"type": "string"}, "models": names}
+    schema = _list_of("results", results, MOST_MODELS)
+    schema["properties"] = fields | schema["properties"]
+    body = {
+        "allOf": [_ref(CompareRequest.__name__)],
+        "properties": {"request": {"anyOf": [*map(_ref, requests)]}},
+    }
+    return {
+        "post": {
+            "operationId": "compare",
+            "tags": ["tasks"],
+            "summary": "One request, the answers of several models side by side.",
+            "description": "A model that cannot answer spoils only its own place.",
+            "parameters": [_TIMEOUT, _PRIORITY],
+            "requestBody": {"required": True, "content": _json(body, asked)},
+            "responses": _responses(
+                _json(schema, answer | {"results": [reply, {"error": missing}]}) | _PICTURES, ERRORS
+            ),
+        }
+    }
 
 
 def _hugging_face() -> Json:
@@ -351,6 +385,8 @@ def _json(schema: Json, example: Json | None = None) -> Json:
     return {"application/json": {"schema": schema} | ({"example": example} if example else {})}
 
 
+_ITEM_ERROR: Json = {"type": "object", "properties": {"error": _ref("ErrorBody")}, "required": ["error"]}
+_PICTURES: Json = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
 _NAME: Json = {
     "name": "name",
     "in": "path",

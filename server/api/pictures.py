@@ -21,12 +21,17 @@ PICTURES = (SVG, PNG) if can_paint_png() else (SVG,)
 
 
 def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model: str) -> bytes:
+    """Return the picture of an answer as a file; ``media_type`` is one of ``PICTURES``, the rest as below."""
+    drawing = picture(request, answer, model)
+    return drawing.png() if media_type == PNG else drawing.svg()
+
+
+def picture(request: msgspec.Struct, answer: msgspec.Struct, model: str) -> Drawing:
     """Return the heat map of an answer's attention, or the document that a reader looked at.
 
     Points are drawn in the plane, beside the heat map.
 
     Args:
-        media_type: one of ``PICTURES``.
         request: the task's request; its ``question``, if it has one, goes into the title.
         answer: the task's answer, with attention.
         model: ``name:version``.
@@ -38,12 +43,11 @@ def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model
         parts.append(f"weights sum to 1 over each {attention.normalized_over} axis")
     title, subtitle = _title(request, answer), ", ".join(parts)
     if isinstance(answer, ReadAnswer):
-        drawing = _read_document(request, answer, attention, (title, subtitle))
-    else:
-        drawing = heat_map(_dense(attention), axes, title, subtitle, attention.offset)
-        if isinstance(request, PointRequest) and isinstance(answer, PointAnswer):
-            drawing = plane_map(request.points, answer, _dense(attention), drawing)
-    return drawing.png() if media_type == PNG else drawing.svg()
+        return _read_document(request, answer, attention, (title, subtitle))
+    drawing = heat_map(_dense(attention), axes, title, subtitle, attention.offset)
+    if isinstance(request, PointRequest) and isinstance(answer, PointAnswer):
+        return plane_map(request.points, answer, _dense(attention), drawing)
+    return drawing
 
 
 def _read_document(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import hypot
 
 import numpy as np
 
-from server.api.drawing import Dot, Drawing, Line, Shape, Text
+from server.api.drawing import Dot, Drawing, Line, Shape, Text, moved
 from server.api.heat_map import FAINT, INK, MARGIN, Weights, colour
 from server.tasks.pointing_form import PointAnswer
 
@@ -39,7 +38,7 @@ def plane_map(
     beside = SIDE + MARGIN
     for shape in heat_map.shapes:
         head = isinstance(shape, Text) and shape.y < MARGIN + 50
-        shapes.append(shape if head else _moved(shape, beside))
+        shapes.append(shape if head else moved(shape, beside))
     height = max(heat_map.height, TOP + SIDE + MARGIN)
     return Drawing(heat_map.width + beside, height, heat_map.title, shapes)
 
@@ -104,9 +103,3 @@ def _dots(answer: PointAnswer, places: list[Place]) -> list[Shape]:
         if len(places) <= MOST_NUMBERED:
             shapes.append(Text(x + 7, y - 9, str(number), 11, fill=FAINT))
     return shapes
-
-
-def _moved(shape: Shape, right: float) -> Shape:
-    if isinstance(shape, Line):
-        return replace(shape, x=shape.x + right, to_x=shape.to_x + right)
-    return replace(shape, x=shape.x + right)

@@ -194,7 +194,7 @@ class BatchEndpoint:
             answer, run, model = await self._service.answer(request, exchange, Priority.BATCH)
             return answer_body(answer, run, model, exchange)
         except Exception as error:
-            return _encode_error(ItemError(error_body(error, exchange.request_id)))
+            return error_item(error, exchange)
 
 
 def _note(exchange: Exchange, run: Run, model: LoadedModel) -> None:
@@ -215,6 +215,11 @@ def answer_body(answer: Any, run: Run, model: LoadedModel, exchange: Exchange) -
         model=ModelReference(model.name, model.version), timing_ms=timing, batch_size=run.batch_size
     )
     return _encode(fields)
+
+
+def error_item(error: Exception, exchange: Exchange) -> bytes:
+    """Encode what stands in the place of an answer that one of several requests does not have."""
+    return _encode_error(ItemError(error_body(error, exchange.request_id)))
 
 
 def answer_type(task: type[Task]) -> type[msgspec.Struct]:
