@@ -136,7 +136,6 @@ def _triton(environment: Path, port: int, folder: Path) -> Launch:
     variables = {
         "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
         "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
-        "PYTHONPATH": f"{packages}:{PYTHONPATH}",
     }
     command = [str(triton / "bin" / "tritonserver"), "--model-repository", str(repository)]
     command += ["--backend-directory", str(backends), "--http-address", "127.0.0.1", "--http-port", str(port)]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
-import same_work
 import triton_python_backend_utils as backend
+
+sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)  # which the embedded interpreter does not read
+
+import same_work  # noqa: E402
 
 
 class TritonPythonModel:
