@@ -10,6 +10,7 @@ from export.measure_computing import measure_computing
 from export.measure_pointing import measure_pointing
 from export.measure_reading import measure_reading
 from export.measure_stories import measure_stories
+from export.measure_translation import measure_translation
 from export.parity import largest_distance
 from export.served import Served
 from export.wrappers import EagerSession, Graph
@@ -28,6 +29,7 @@ MEASURES: Mapping[str, Measure] = {
     "complete": measure_completion,
     "point": measure_pointing,
     "compute": measure_computing,
+    "translate": measure_translation,
 }
 """How a bundle of each task is measured."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from models.checkpoint import Checkpoint
 from models.data.parallel import Pair, ParallelText, held_out_pairs
@@ -34,7 +35,7 @@ def measure_checkpoints(checkpoints: Mapping[str, Checkpoint], choice: DataChoic
     rows: list[dict[str, Cell]] = []
     titles = set()
     for name, checkpoint in checkpoints.items():
-        selection, seed = selection_of(checkpoint, choice)
+        selection, seed = selection_of(checkpoint.training, choice)
         split = choice.split or "test"
         pairs = held_out_pairs(selection, split, seed)
         titles.add(f"{selection.source} {split}, {selection.languages}, {len(pairs):,} sentences")
@@ -44,21 +45,26 @@ def measure_checkpoints(checkpoints: Mapping[str, Checkpoint], choice: DataChoic
             return translations(network, subwords, texts, SearchOptions())
 
         rows.append({"network": name, **bleu_by_length(pairs, say)})
-    return ResultTable("; ".join(sorted(titles)), rows, (f"BLEU: {signature()}, greedy",))
+    return ResultTable("; ".join(sorted(titles)), rows, (*signatures(), "greedy"))
 
 
-def selection_of(checkpoint: Checkpoint, choice: DataChoice) -> tuple[ParallelText, int]:
-    """Return what to measure a checkpoint on, and the seed that says what was held out (-1: other data)."""
-    trained = checkpoint.training["selection"]
+def selection_of(training: Mapping[str, Any], choice: DataChoice) -> tuple[ParallelText, int]:
+    """Return what to measure a network on, and the seed that says what was held out (-1: other data).
+
+    Args:
+        training: the record of how the network was trained.
+        choice: what the command line says.
+    """
+    trained = training["selection"]
     languages = choice.tasks or trained["languages"]
     if choice.source not in ("", trained["source"]):
         return ParallelText(choice.source, languages=languages), -1
     selection = ParallelText(trained["source"], trained.get("valid", ""), languages)
-    return selection, int(checkpoint.training["options"]["seed"])
+    return selection, int(training["options"]["seed"])
 
 
 def bleu_by_length(pairs: Sequence[Pair], say: Callable[[Sequence[str]], Sequence[str]]) -> dict[str, Cell]:
-    """Return BLEU over all pairs, by the length of the source in words, and of joined pairs.
+    """Return BLEU and chrF over all pairs, and BLEU by the source's words and of joined pairs.
 
     Args:
         pairs: what to translate, with one reference each.
@@ -67,7 +73,8 @@ def bleu_by_length(pairs: Sequence[Pair], say: Callable[[Sequence[str]], Sequenc
     if not pairs:
         raise ValueError("there are no pairs to measure on")
     said = list(say([pair.source for pair in pairs]))
-    row: dict[str, Cell] = {"BLEU": bleu(said, [pair.target for pair in pairs])}
+    references = [pair.target for pair in pairs]
+    row: dict[str, Cell] = {"BLEU": bleu(said, references), "chrF": chrf(said, references)}
     for low, high in zip((0, *BUCKETS), (*BUCKETS, None), strict=True):
         places = [
             place
@@ -80,6 +87,11 @@ def bleu_by_length(pairs: Sequence[Pair], say: Callable[[Sequence[str]], Sequenc
         longer = joined(pairs, count)
         row[f"{count} joined"] = bleu(say([pair.source for pair in longer]), [pair.target for pair in longer])
     return row
+
+
+def texts_of(pairs: Sequence[Pair]) -> int:
+    """Return how many texts ``bleu_by_length`` has translated."""
+    return len(pairs) + sum(len(pairs) // count for count in JOINED)
 
 
 def joined(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -95,8 +107,15 @@ def bleu(said: Sequence[str], references: Sequence[str]) -> float | None:
     return float(BLEU().corpus_score(list(said), [list(references)]).score) if said else None
 
 
-def signature() -> str:
-    """Return how ``sacrebleu`` measures."""
-    metric = BLEU()
-    metric.corpus_score(["a"], [["a"]])
-    return str(metric.get_signature())
+def chrf(said: Sequence[str], references: Sequence[str]) -> float:
+    """Return corpus chrF."""
+    return float(CHRF().corpus_score(list(said), [list(references)]).score)
+
+
+def signatures() -> tuple[str, ...]:
+    """Return how ``sacrebleu`` measures, a line for each metric."""
+    notes = []
+    for name, metric in (("BLEU", BLEU()), ("chrF", CHRF())):
+        metric.corpus_score(["a"], [["a"]])
+        notes.append(f"{name}: {metric.get_signature()}")
+    return tuple(notes)

@@ -210,6 +210,39 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
             "batch_size": 1,
         },
     ),
+    "translate": (
+        {"text": "A dog runs.", "source": "en", "target": "fr", "beam_size": 4},
+        {
+            "translations": [
+                {
+                    "text": "Un chien court.",
+                    "score": -0.21,
+                    "finish_reason": "end",
+                    "source_tokens": ["A", "dog", "runs", ".", "[END]"],
+                    "tokens": ["Un", "chien", "court", "."],
+                    "attention": {
+                        "kind": "alignment",
+                        "normalized_over": "source_token",
+                        "axes": [
+                            {"name": "step", "labels": ["Un", "chien", "court", "."]},
+                            {"name": "source_token", "labels": ["A", "dog", "runs", ".", "[END]"]},
+                        ],
+                        "weights": [
+                            [0.92, 0.06, 0.01, 0.0, 0.01],
+                            [0.03, 0.94, 0.02, 0.0, 0.01],
+                            [0.0, 0.05, 0.93, 0.01, 0.01],
+                            [0.0, 0.0, 0.02, 0.95, 0.03],
+                        ],
+                        "offset": 0,
+                    },
+                }
+            ],
+            "warnings": [],
+            "model": {"name": "translate-en-fr-attention", "version": 1},
+            "timing_ms": {"queue": 0.1, "compute": 4.2, "total": 4.6},
+            "batch_size": 1,
+        },
+    ),
 }
 """For each task a request and the form of its answer; the numbers are made up."""
 

@@ -91,7 +91,7 @@ class TranslatingSearch:
 
     def advance(self, outputs: Mapping[str, Array]) -> Sequence[msgspec.Struct]:
         """Take the log-probabilities of each open hypothesis and go on with the best pieces."""
-        scores_RV: NDArray[np.float32] = outputs["log_probabilities"]
+        scores_RV: NDArray[np.float32] = np.asarray(outputs["log_probabilities"], np.float32)
         attention_RS = outputs.get("attention")
         at_the_limit = self._steps == self._aim.most
         self._steps += 1
