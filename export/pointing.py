@@ -18,7 +18,8 @@ from export.greedy import greedy_graphs
 from export.wrappers import Graph, Graphs, Greedy
 from models.checkpoint import Checkpoint
 from models.families import build
-from models.pointer_network import PADDING, POINT, STOP, Memory, PointerNetwork, State, normalised
+from models.plane_geometry import PADDING, POINT, STOP, normalised
+from models.pointer_network import Memory, PointerNetwork, State
 from server.contract.manifest import AttentionSpec, GraphSpec, TensorSpec
 from server.contract.tensors import Arrays
 

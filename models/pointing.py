@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 from models.checkpoint import Checkpoint
 from models.data.geometry import SYMMETRIES, Instances, canonical, mirrored
 from models.families import FAMILIES
-from models.pointer_network import POINT, STOP, PointerNetwork, PointerNetworkConfig, normalised, reading_keys
+from models.plane_geometry import POINT, STOP, normalised, reading_keys
+from models.pointer_network import PointerNetwork, PointerNetworkConfig
 from models.presets import options_from
 from models.recipe import Evaluation
 from models.reinforcement import reinforce_loss, sampled_tours, tour_lengths

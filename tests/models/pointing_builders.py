@@ -3,7 +3,8 @@
 import torch
 
 from models.data.geometry import Drawing, load_instances
-from models.pointer_network import POINT, STOP, PointerNetwork, PointerNetworkConfig, normalised
+from models.plane_geometry import POINT, STOP, normalised
+from models.pointer_network import PointerNetwork, PointerNetworkConfig
 from models.pointing import PointingOptions, PointingRecipe
 
 SHAPE = {"hidden": 6, "attention": 5}

@@ -1,17 +1,8 @@
 import pytest
 import torch
 
-from models.pointer_network import (
-    PADDING,
-    POINT,
-    STOP,
-    Memory,
-    PointerNetworkConfig,
-    State,
-    normalised,
-    reading_keys,
-    sights,
-)
+from models.plane_geometry import PADDING, POINT, STOP, normalised, reading_keys, sights
+from models.pointer_network import Memory, PointerNetworkConfig, State
 from tests.models.pointing_builders import IDS, VARIANTS, elements, network
 
 every_variant = pytest.mark.parametrize("options", VARIANTS, ids=IDS)
