@@ -16,8 +16,9 @@ from torch.nn.functional import cross_entropy
 
 from models.checkpoint import Checkpoint
 from models.data.arithmetic import Problem, encode, kinds, operand_digits, problem, stream
-from models.diagonal_neural_gpu import Computed, DiagonalNeuralGPUConfig
+from models.diagonal_neural_gpu import Computed, DiagonalNeuralGPU, DiagonalNeuralGPUConfig
 from models.families import FAMILIES, build
+from models.fast_steps import check_maps
 from models.learning import Cell, DataChoice, Plan, ResultTable
 from models.presets import options_from
 from models.recipe import Evaluation
@@ -50,18 +51,31 @@ class ComputingOptions:
     """What is learnt from, and how.
 
     Every batch has ``each`` problems of every size in ``cells`` (Freivalds and Liepins 2017, section 4: all
-    sizes at once, no curriculum); ``batches_an_epoch`` of them are an epoch. ``saturation_cost`` weighs what
-    gate logits beyond their limit cost. Validation is on ``longer`` cells as well: it is longer problems that
-    tell whether an algorithm has been learnt. ``serve_max_cells`` is the limit a bundle will state.
+    sizes at once, no curriculum), where an entry stands for the sizes above the one before;
+    ``batches_an_epoch`` of them are an epoch. A share of ``structured`` problems is not random: long carries,
+    highest digits, equal operands. What logits beyond their limit cost is weighed so that it is
+    ``saturation_share`` of the loss, at most ``saturation_cost`` times the excess. Validation is on
+    ``longer`` cells as well: it is longer problems that tell whether an algorithm has been learnt. ``fast``
+    takes the training steps of a CPU in C++. ``serve_max_cells`` is the limit a bundle will state.
     """
 
     cells: tuple[int, ...] = (5, 7, 11, 15, 19, 25, 29, 35, 41)
     each: int = 16
     batches_an_epoch: int = 100
+    structured: float = 0.0
     saturation_cost: float = 1e-3
+    saturation_share: float = 3e-3
     longer: tuple[int, ...] = (81, 161)
     valid_each: int = 32
+    fast: bool = False
     serve_max_cells: int = 4096
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that have no order."""
+        if not self.cells or list(self.cells) != sorted(set(self.cells)):
+            raise ValueError(f"learning.cells must ascend, got {list(self.cells)}")
+        if not 0 <= self.structured <= 1:
+            raise ValueError(f"learning.structured is a share, from 0 to 1, not {self.structured}")
 
 
 class Cells(NamedTuple):
@@ -91,10 +105,15 @@ class ComputingRecipe:
         self.config: DiagonalNeuralGPUConfig = options_from(
             FAMILIES[self.family].config, "network", self.shape, symbols=self.data.base + 3
         )
+        if self.options.fast:
+            check_fast(self.config.maps, self.device)
 
     def network(self) -> nn.Module:
         """Build the network."""
-        return FAMILIES[self.family].network(self.config)
+        network = FAMILIES[self.family].network(self.config)
+        assert isinstance(network, DiagonalNeuralGPU)
+        network.step.fast = self.options.fast
+        return network
 
     def batches(self, epoch: int, epochs: int, rng: np.random.Generator) -> tuple[int, Iterable[list[Cells]]]:
         """Generate fresh problems; each batch has all sizes."""
@@ -106,7 +125,9 @@ class ComputingRecipe:
 
     def _drawn(self, rng: np.random.Generator) -> Iterator[list[Cells]]:
         options = self.options
-        problems = stream(self.operation, self.data.base, options.cells, options.each, rng)
+        problems = stream(
+            self.operation, self.data.base, options.cells, options.each, rng, structured=options.structured
+        )
         for _ in range(options.batches_an_epoch):
             yield [self._encoded(next(problems)) for _ in options.cells]
 
@@ -118,41 +139,39 @@ class ComputingRecipe:
 
     def loss(self, network: nn.Module, batch: list[Cells]) -> tuple[Tensor, int]:
         """Return the mean over the sizes of the cross-entropy of all cells and the cost of saturation."""
-        losses = []
+        entropies, excesses = [], []
         for part in batch:
             computed: Computed = network(part.symbols_BC)
-            entropy = cross_entropy(
-                computed.logits_BCV.flatten(0, 1), part.targets_BC.flatten(), ignore_index=IGNORED
-            )
-            losses.append(entropy + self.options.saturation_cost * computed.saturation)
-        return torch.stack(losses).mean(), self._problems
+            entropies.append(_entropy(computed.logits_BCV, part.targets_BC))
+            excesses.append(computed.saturation)
+        entropy, excess = torch.stack(entropies).mean(), torch.stack(excesses).mean()
+        share = self.options.saturation_share * float(entropy.detach()) / max(float(excess.detach()), 1e-9)
+        return entropy + min(self.options.saturation_cost, share) * excess, self._problems
 
     def evaluate(self, network: nn.Module) -> Evaluation:
-        """Measure loss and wrong results on the longest training size and the longer ones."""
+        """Measure wrong results on the longest training size and the longer ones, of every kind.
+
+        ``loss`` is the share of wrong cells, plus a thousandth of the cross-entropy where that is the same:
+        long before long problems are right, the entropy of wrong cells grows while their number falls.
+        """
         network.eval()
         losses, groups = [], {}
         with torch.inference_mode():
             for cells in (max(self.options.cells), *self.options.longer):
                 digits = operand_digits(self.operation, cells)
                 rng = np.random.default_rng([77, cells])
+                all_kinds = kinds(self.operation)
                 problems = [
-                    problem(self.operation, self.data.base, digits, rng)
-                    for _ in range(self.options.valid_each)
+                    problem(self.operation, self.data.base, digits, rng, all_kinds[place % len(all_kinds)])
+                    for place in range(self.options.valid_each)
                 ]
                 part = self._encoded(problems)
                 logits_BCV = network(part.symbols_BC).logits_BCV
-                losses.append(
-                    float(
-                        cross_entropy(
-                            logits_BCV.flatten(0, 1), part.targets_BC.flatten(), ignore_index=IGNORED
-                        )
-                    )
-                )
-                wrong_B = wrong_rows(logits_BCV, part.targets_BC)
-                groups[f"{digits} digits"] = 100 * float(wrong_B.float().mean())
-        return Evaluation(
-            loss=float(np.mean(losses)), error=float(np.mean(list(groups.values()))), groups=groups
-        )
+                wrong_BC = wrong_cells(logits_BCV, part.targets_BC)
+                entropy = _entropy(logits_BCV, part.targets_BC)
+                losses.append(float(wrong_BC.float().mean()) + 1e-3 * float(entropy))
+                groups[f"{digits} digits"] = 100 * float(wrong_BC.any(dim=1).float().mean())
+        return Evaluation(float(np.mean(losses)), float(np.mean(list(groups.values()))), groups)
 
     def checkpoint(self, network: nn.Module, training: dict[str, Any], metrics: dict[str, Any]) -> Checkpoint:
         """Describe the trained network."""
@@ -176,11 +195,24 @@ class ComputingRecipe:
         """Take back nothing."""
 
 
-def wrong_rows(logits_BCV: Tensor, targets_BC: Tensor) -> Tensor:
-    """Say for each row whether any cell that counts is wrong."""
-    counts_BC = targets_BC != IGNORED
-    wrong_B: Tensor = ((logits_BCV.argmax(dim=-1) != targets_BC) & counts_BC).any(dim=1)
-    return wrong_B
+def check_fast(maps: int, device: str) -> None:
+    """Make sure that training steps can be taken in C++.
+
+    Raises:
+        ValueError: not on this device, on this machine, or not with so many maps.
+    """
+    if device != "cpu":
+        raise ValueError(f"learning.fast is for CPUs, training.device is {device}")
+    check_maps(maps)
+
+
+def wrong_cells(logits_BCV: Tensor, targets_BC: Tensor) -> Tensor:
+    """Say for each cell whether it counts and is wrong."""
+    return (logits_BCV.argmax(dim=-1) != targets_BC) & (targets_BC != IGNORED)
+
+
+def _entropy(logits_BCV: Tensor, targets_BC: Tensor) -> Tensor:
+    return cross_entropy(logits_BCV.flatten(0, 1), targets_BC.flatten(), ignore_index=IGNORED)
 
 
 class ComputingLearning:
@@ -225,7 +257,7 @@ def _measured(name: str, checkpoint: Checkpoint) -> list[dict[str, Cell]]:
             problems = [problem(operation, data.base, digits, rng, kind) for _ in range(count)]
             symbols_BC, targets_BC = map(torch.from_numpy, encode(problems))
             with torch.inference_mode():
-                wrong_B = wrong_rows(network(symbols_BC).logits_BCV, targets_BC)
+                wrong_B = wrong_cells(network(symbols_BC).logits_BCV, targets_BC).any(dim=1)
             rows.append(
                 {
                     "checkpoint": name,

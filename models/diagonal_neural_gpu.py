@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear, pad
 
+from models.fast_steps import fast_steps
+
 PAD = 0
 """The symbol of a cell that holds nothing."""
 
@@ -27,8 +29,8 @@ class DiagonalNeuralGPUConfig:
     """Shape and regularisation.
 
     ``symbols`` counts the alphabet with padding, ``maps`` the channels of a cell; a third of them moves to
-    the left in each step, a third to the right. ``dropout`` drops candidates while training. Gate logits
-    beyond ``saturation`` cost something.
+    the left in each step, a third to the right. ``dropout`` drops inputs and candidates while training.
+    Logits beyond ``saturation`` cost something.
     """
 
     symbols: int
@@ -46,7 +48,10 @@ class DiagonalNeuralGPUConfig:
 
 
 class Computed(NamedTuple):
-    """What is left in the end: ``logits_BCV``, ``activity_BSC`` (0..1) and the mean excess of gate logits."""
+    """What is left in the end: ``logits_BCV``, ``activity_BSC`` (0..1) and the excess of logits.
+
+    ``saturation`` is what the logits of all maps of a cell exceed their limit by in a step, on average.
+    """
 
     logits_BCV: Tensor
     activity_BSC: Tensor
@@ -143,10 +148,11 @@ class DiagonalCGRU(nn.Module):
     def __init__(self, maps: int) -> None:
         super().__init__()
         self.maps = maps
+        self.fast = False  # whether to train in C++ (models.fast_steps), which is for CPUs
         self.gates = nn.Linear(3 * maps, 2 * maps)  # reset, update
         self.candidate = nn.Linear(3 * maps, maps)
         for layer in (self.gates, self.candidate):
-            nn.init.xavier_uniform_(layer.weight)
+            nn.init.uniform_(layer.weight, -(maps**-0.5), maps**-0.5)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
             self.gates.bias[:maps] = 0.5
@@ -158,20 +164,34 @@ class DiagonalCGRU(nn.Module):
         weights = [gates.weight, gates.bias, candidate.weight, candidate.bias]
         return steps(state_BCM, inside_BC1, weights)
 
-    def train_step(self, state_BCM: Tensor, inside_BC1: Tensor, dropped: float) -> tuple[Tensor, Tensor]:
-        """Take one step with dropout on the candidate; every request of the batch has the same length.
+    def train_steps(self, state_BCM: Tensor, config: DiagonalNeuralGPUConfig) -> tuple[Tensor, Tensor]:
+        """Take as many steps as there are cells, with dropout; every request of the batch has this size.
 
         Returns:
-            The next memory, and the logits ``[B, C, 2M]`` of the gates.
+            The last memory, and the sum of what all logits exceed ``config.saturation`` by.
         """
-        logits_BC2M = self.gates(neighbours(state_BCM))
-        gates_BC2M = hard_sigmoid(logits_BC2M)
-        reset_BCM, update_BCM = gates_BC2M[..., : self.maps], gates_BC2M[..., self.maps :]
-        candidate_BCM = self.candidate(neighbours(reset_BCM * state_BCM)).clamp(-1, 1)
-        next_BCM = update_BCM * diagonally_shifted(state_BCM) + (1 - update_BCM) * dropout(
-            candidate_BCM, dropped
-        )
-        return inside_BC1 * next_BCM, logits_BC2M
+        if self.fast:
+            gates, candidate = self.gates, self.candidate
+            weights = [gates.weight, gates.bias, candidate.weight, candidate.bias]
+            return fast_steps(state_BCM, weights, config.saturation, config.dropout)
+        excess = state_BCM.new_zeros(())
+        for _ in range(state_BCM.shape[1]):
+            state_BCM, *logits = self.train_step(state_BCM, config.dropout)
+            excess = excess + sum((one.abs() - config.saturation).clamp(min=0).sum() for one in logits)
+        return state_BCM, excess
+
+    def train_step(self, state_BCM: Tensor, dropped: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Take one step with dropout on the candidate.
+
+        Returns:
+            The next memory, and the logits of the gates, ``[B, C, 2M]``, and of the candidate, ``[B, C, M]``.
+        """
+        gates_BC2M = self.gates(neighbours(state_BCM))
+        reset_BCM, update_BCM = hard_sigmoid(gates_BC2M).chunk(2, dim=-1)
+        candidate_BCM = self.candidate(neighbours(reset_BCM * state_BCM))
+        written_BCM = dropout(candidate_BCM.clamp(-1, 1), dropped)
+        next_BCM = update_BCM * diagonally_shifted(state_BCM) + (1 - update_BCM) * written_BCM
+        return next_BCM, gates_BC2M, candidate_BCM
 
 
 class DiagonalNeuralGPU(nn.Module):
@@ -183,7 +203,7 @@ class DiagonalNeuralGPU(nn.Module):
         self.embedding = nn.Parameter(torch.empty(config.symbols, config.maps))
         self.step = DiagonalCGRU(config.maps)
         self.output = nn.Linear(config.maps, config.symbols)
-        nn.init.uniform_(self.embedding, -1, 1)
+        nn.init.xavier_uniform_(self.embedding)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
@@ -196,16 +216,14 @@ class DiagonalNeuralGPU(nn.Module):
             symbols_BC: int64, symbols from the left, then 0.
         """
         inside_BC1 = (symbols_BC != PAD).unsqueeze(-1).to(self.embedding.dtype)
-        state_BCM = torch.tanh(self.embedding[symbols_BC]) * inside_BC1
+        state_BCM = self.embedding[symbols_BC].clamp(-1.0, 1.0) * inside_BC1
         if self.training:
-            return self._train(state_BCM, inside_BC1)
+            return self._train(state_BCM)
         state_BCM, activity_SBC = self.step(state_BCM, inside_BC1)
         return Computed(self.output(state_BCM), activity_SBC.transpose(0, 1), state_BCM.new_zeros(()))
 
-    def _train(self, state_BCM: Tensor, inside_BC1: Tensor) -> Computed:
-        steps = state_BCM.shape[1]
-        excess = state_BCM.new_zeros(())
-        for _ in range(steps):
-            state_BCM, logits_BC2M = self.step.train_step(state_BCM, inside_BC1, self.config.dropout)
-            excess = excess + (logits_BC2M.abs() - self.config.saturation).clamp(min=0).mean()
-        return Computed(self.output(state_BCM), state_BCM.new_zeros(0), excess / steps)
+    def _train(self, state_BCM: Tensor) -> Computed:
+        batch, cells, _ = state_BCM.shape
+        state_BCM = dropout(state_BCM, self.config.dropout)
+        state_BCM, excess = self.step.train_steps(state_BCM, self.config)
+        return Computed(self.output(state_BCM), state_BCM.new_zeros(0), excess / (batch * cells * cells))

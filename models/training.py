@@ -18,12 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from models.checkpoint import Checkpoint, load_checkpoint, save_atomically, save_checkpoint
+from models.clipped_adamax import ClippedAdamax
 from models.recipe import Evaluation, Recipe
 from models.run_folder import RunFolder, differences
 
-OPTIMISERS: dict[str, type[torch.optim.AdamW] | type[torch.optim.Adamax]] = {
+OPTIMISERS: dict[str, type[torch.optim.AdamW] | type[ClippedAdamax]] = {
     "adamw": torch.optim.AdamW,
-    "adamax": torch.optim.Adamax,
+    "adamax": ClippedAdamax,
 }
 """Optimisers by the name they have in presets."""
 
@@ -38,7 +39,7 @@ class TrainingOptions:
     ``starts`` different seeds are tried, from ``seed`` on, and the best by validation loss wins; once its
     validation error (percent) is at most ``good_enough``, no further start begins. A start also ends once its
     validation loss is at most ``target_loss``. ``device`` is ``cpu``, ``cuda`` or ``cuda:1``. ``optimiser``
-    is ``adamw`` or ``adamax``.
+    is ``adamw``, or ``adamax`` with clipping by entry (``models.clipped_adamax``).
     """
 
     epochs: int = 20

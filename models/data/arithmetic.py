@@ -107,7 +107,9 @@ def _carry_chain(digits: int, base: int, rng: np.random.Generator) -> list[str]:
 
 
 def _all_highest(digits: int, base: int, rng: np.random.Generator) -> list[str]:
-    return [str(base - 1) * int(length) for length in rng.integers(max(1, digits // 2), digits + 1, 2)]
+    """Two runs of the highest digit; the shorter one has at least half the digits."""
+    operands = [str(base - 1) * digits, str(base - 1) * int(rng.integers(max(1, digits // 2), digits + 1))]
+    return operands if rng.random() < 0.5 else operands[::-1]
 
 
 def _symmetric(digits: int, base: int, rng: np.random.Generator) -> list[str]:
@@ -129,9 +131,26 @@ KINDS: Mapping[Kind, Callable[[int, int, np.random.Generator], list[str]]] = {
 
 
 def stream(
-    operation: Operation, base: int, cells: Sequence[int], each: int, rng: np.random.Generator
+    operation: Operation,
+    base: int,
+    cells: Sequence[int],
+    each: int,
+    rng: np.random.Generator,
+    *,
+    structured: float = 0.0,
 ) -> Iterator[list[Problem]]:
-    """Yield batches for ever, each of one number of cells; every round has them all."""
+    """Yield batches for ever, each of problems of one size; every round has one for each entry of ``cells``.
+
+    ``cells`` ascends: an entry stands for the sizes up to it and above the one before, of which each round
+    draws one. ``structured`` is the share of problems that are not random but of another kind.
+    """
+    digits = [0, *(operand_digits(operation, size) for size in cells)]
+    others = kinds(operation)[1:]
     while True:
-        for size in rng.permutation(cells):
-            yield [problem(operation, base, operand_digits(operation, int(size)), rng) for _ in range(each)]
+        for place in rng.permutation(len(cells)):
+            size = int(rng.integers(digits[place] + 1, digits[place + 1] + 1))
+            drawn = rng.random(each) < structured
+            yield [
+                problem(operation, base, size, rng, others[rng.integers(len(others))] if other else "random")
+                for other in drawn
+            ]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.clipped_adamax import ClippedAdamax
 from models.computing import ComputingOptions, ComputingRecipe, Problems
 from models.diagonal_neural_gpu import DiagonalNeuralGPU, DiagonalNeuralGPUConfig, diagonally_shifted
 
@@ -84,17 +85,44 @@ def test_gradients_reach_every_parameter_and_saturation_costs():
 
 
 def test_small_sums_can_be_learnt():
-    made = recipe(each=8, batches_an_epoch=150, valid_each=16)
+    made = recipe(each=8, batches_an_epoch=120, valid_each=16)
     made.shape = {"maps": 24}
     made.__post_init__()
     net = made.network()
-    optimiser = torch.optim.Adamax(net.parameters(), lr=1e-2)
+    optimiser = ClippedAdamax(net.parameters(), lr=1e-2)
     for batch in made.batches(0, 1, np.random.default_rng(1))[1]:
         loss, _ = made.loss(net.train(), batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert made.evaluate(net).groups["2 digits"] <= 20
+    assert made.evaluate(net).groups["2 digits"] <= 40
+
+
+def test_longer_problems_are_judged_by_wrong_cells():
+    made = recipe(valid_each=4)
+    net = made.network()
+    with torch.no_grad():
+        net.output.weight.zero_()
+        net.output.bias.copy_(torch.tensor([9.0, 0, 0, 0, 0]))  # says nothing, everywhere
+    assert made.evaluate(net).groups == {"2 digits": 100.0, "3 digits": 100.0}
+    assert 0.5 < made.evaluate(net).loss < 0.65  # of 5 cells 3 are wrong, of 7 cells 4
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "message"),
+    [
+        ({"cells": (5, 3)}, "cpu", "must ascend"),
+        ({"structured": 1.5}, "cpu", "from 0 to 1"),
+        ({"fast": True}, "cpu", "multiple of 48, got 7"),
+        ({"fast": True}, "cuda", "for CPUs, training.device is cuda"),
+    ],
+    ids=["order", "share", "maps", "device"],
+)
+def test_options_that_cannot_be_learnt_with_are_refused(options, device, message):
+    with pytest.raises(ValueError, match=message):
+        ComputingRecipe(
+            "diagonal_neural_gpu", Problems(), ComputingOptions(**options), {"maps": MAPS}, device
+        )
 
 
 def test_a_checkpoint_says_what_its_bundle_is_for():
