@@ -17,12 +17,13 @@ from export.forms import MODEL, Progress, certify, export_forms, torchscript_rol
 from export.golden import GOLDEN, golden_probes, golden_role
 from export.graphs import graphs_of
 from export.half import is_rounded, rounded
+from export.sharing import WEIGHTS_FILE, shared
 from export.triton import triton_config
 from export.verification import verify
 from export.wrappers import Graphs
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.families import FAMILIES
-from server.contract.bundle import MANIFEST, Bundle
+from server.contract.bundle import MANIFEST, WEIGHTS, Bundle
 from server.contract.manifest import NAME_PATTERN, DataRecord, Manifest, Signature, Stage, TaskName
 from server.contract.subwords import Subwords, is_subwords
 from server.contract.text import Vocabulary
@@ -97,6 +98,7 @@ def write_bundle(
     draft = _manifest(checkpoint, graphs, label, torchscript)
     forms = export_forms(graphs, torchscript, is_rounded(checkpoint), progress)
     certificate = certify(graphs, forms, tolerance, progress)
+    forms = shared(forms) if graphs.greedy else forms
     repository.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=repository) as temporary:
         folder = Path(temporary) / label.name
@@ -147,7 +149,8 @@ def files_of(graphs: Graphs, torchscript: bool) -> dict[str, str]:
     roles = (MODEL, *graphs.stages) if torchscript else ()
     scripts = {torchscript_role(role): f"{files[role]}.pt" for role in roles}
     named = {role: f"{name}.npz" if GOLDEN in role else f"{name}.onnx" for role, name in files.items()}
-    return named | scripts | {PARITY: "parity.json"}
+    weights = {WEIGHTS: WEIGHTS_FILE} if graphs.greedy else {}
+    return named | scripts | weights | {PARITY: "parity.json"}
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Vocabulary | Subwords | None:

@@ -25,8 +25,15 @@ from server.errors import BundleError
 
 MANIFEST = "manifest.json"
 
-EXTERNAL_DATA = re.compile(rb"\x6a[\x00-\xff]{1,2}\x0a\x08location\x12")
-"""How an ONNX tensor says that its values lie in another file: external_data with the key ``location``."""
+WEIGHTS = "weights"
+"""The role of the one file in which graphs may keep values: it lies beside them and has its checksum."""
+
+EXTERNAL_DATA = re.compile(rb"\x6a[\x00-\xff]{1,2}\x0a\x08location\x12([\x00-\x7f])")
+"""How an ONNX tensor says that its values lie in another file: external_data with the key ``location``; the
+last byte is the length of the name that follows."""
+
+LOCATION = b"\x08location"
+"""The key alone."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,8 @@ class Bundle:
         """Return the content of a file, of which the checksum holds, by its place inside the bundle.
 
         Raises:
-            BundleError: the file is missing, unreadable, altered, or an ONNX graph with its values elsewhere.
+            BundleError: the file is missing, unreadable, altered, or an ONNX graph with values in other files
+                than that of the weights.
         """
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -147,9 +155,27 @@ class Bundle:
             raise BundleError(f"{name} cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != expected:
             raise BundleError(f"{name} was altered: its checksum is not the manifest's")
-        if name.endswith(".onnx") and EXTERNAL_DATA.search(content):
-            raise BundleError(f"{name} keeps values in other files, which this server refuses")
+        if name.endswith(".onnx"):
+            self._check_values(name, content)
         return content
+
+    def weights(self) -> tuple[str, bytes] | None:
+        """Return the name and the content of the file in which graphs keep values, if there is one.
+
+        Raises:
+            BundleError: it is missing or altered.
+        """
+        if WEIGHTS not in self.manifest.graphs:
+            return None
+        return self.manifest.graphs[WEIGHTS], self.read(self.file(WEIGHTS))
+
+    def _check_values(self, name: str, content: bytes) -> None:
+        """Refuse a graph with values in any file but that of the weights."""
+        known = self.manifest.graphs.get(WEIGHTS, "").encode()
+        places = list(EXTERNAL_DATA.finditer(content))
+        named = {content[place.end() : place.end() + place[1][0]] for place in places}
+        if named - {known} or content.count(LOCATION) != len(places):
+            raise BundleError(f"{name} keeps values in other files, which this server refuses")
 
     def probes(self, role: str = "golden") -> Probes:
         """Return the golden probes of the whole graph, or those with another role (``step_golden``).

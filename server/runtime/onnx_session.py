@@ -21,19 +21,27 @@ HEAVY = frozenset(
 """Node types that do the work and must not be on the CPU when a GPU was asked for. ONNX Runtime leaves
 arithmetic on shapes to the CPU by design, so forbidding it every node would refuse any graph of free size."""
 
+Weights = tuple[str, bytes]
+"""The name of a file of weights, as graphs know it, and its content."""
+
 
 class OnnxSession:
     """A graph in ONNX Runtime."""
 
     runtime = "onnx"
 
-    def __init__(self, content: bytes, device: str = "cpu") -> None:
+    def __init__(self, content: bytes, device: str = "cpu", weights: Weights | None = None) -> None:
         """Load a graph from the bytes of its file.
+
+        Args:
+            content: of the graph's file.
+            device: ``cpu``, ``cuda`` or ``auto``.
+            weights: name and content of the file beside it in which it keeps values; no other is opened.
 
         Raises:
             BundleError: the graph does not load, or the device is not what it would run on.
         """
-        self.device, self._session = _open(content, device)
+        self.device, self._session = _open(content, device, weights)
 
     def run(self, inputs: Arrays, outputs: Sequence[str]) -> dict[str, Array]:
         """Run a batch and return the named outputs; other threads run Python meanwhile."""
@@ -48,23 +56,23 @@ class OnnxSession:
         del self._session
 
 
-def _open(content: bytes, device: str) -> tuple[str, ort.InferenceSession]:
+def _open(content: bytes, device: str, weights: Weights | None) -> tuple[str, ort.InferenceSession]:
     if device == "auto":
         if CUDA in ort.get_available_providers():
             try:
-                return _open_cuda(content)
+                return _open_cuda(content, weights)
             except BundleError as error:
                 logger.warning("device auto chose cpu: %s", error.message)
         device = "cpu"
     if device == "cuda":
-        return _open_cuda(content)
-    return "cpu", _load(content, _options(), CPU)
+        return _open_cuda(content, weights)
+    return "cpu", _load(content, _options(weights), CPU)
 
 
-def _open_cuda(content: bytes) -> tuple[str, ort.InferenceSession]:
+def _open_cuda(content: bytes, weights: Weights | None) -> tuple[str, ort.InferenceSession]:
     if CUDA not in ort.get_available_providers():
         raise BundleError("device cuda was asked for, this build of ONNX Runtime runs on the CPU only")
-    options = _options()
+    options = _options(weights)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     # Without the second setting, batches of many sizes make the arena double for ever.
     session = _load(content, options, (CUDA, {"device_id": 0, "arena_extend_strategy": "kSameAsRequested"}))
@@ -83,8 +91,11 @@ def heavy_nodes_on_cpu(assignment: Iterable[Any]) -> list[str]:
     return sorted(HEAVY.intersection(on_cpu))
 
 
-def _options() -> ort.SessionOptions:
+def _options(weights: Weights | None) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    if weights is not None:
+        name, values = weights
+        options.add_external_initializers_from_files_in_memory([name], [values], [len(values)])
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")

@@ -74,7 +74,7 @@ def _open(
         case "onnx":
             from server.runtime.onnx_session import OnnxSession  # noqa: PLC0415
 
-            return OnnxSession(bundle.read(bundle.file(roles["onnx"])), device)
+            return OnnxSession(bundle.read(bundle.file(roles["onnx"])), device, bundle.weights())
         case "torchscript":
             from server.runtime.torchscript_session import TorchScriptSession  # noqa: PLC0415
 

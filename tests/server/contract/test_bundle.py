@@ -159,3 +159,24 @@ def test_unreadable_probes_are_refused_with_their_name(folder):
     rewrite(folder)
     with pytest.raises(BundleError, match=r"1/golden\.npz: "):
         Bundle.open(folder, 1).probes()
+
+
+def test_a_graph_may_keep_values_in_the_weights_of_its_bundle_alone(folder):
+    def write(name, extra=b""):
+        entry = b"\x0a\x08location\x12" + bytes([len(name)]) + name
+        content = b"\x08\x09\x2a\x40\x6a" + bytes([len(entry)]) + entry + b"\x70\x01" + extra
+        (folder / "1" / "model.onnx").write_bytes(content)
+        rewrite(folder, graphs=graphs)
+
+    (folder / "1" / "weights.bin").write_bytes(b"values")
+    graphs = read_manifest(folder).graphs | {"weights": "weights.bin"}
+    write(b"weights.bin")
+    assert Bundle.open(folder, 1).weights() == ("weights.bin", b"values")
+    for name, extra in ((b"/etc/hosts", b""), (b"weights.bin", b"\x12\x01a\x0a\x08location")):
+        write(name, extra)
+        with pytest.raises(BundleError, match="values in other files"):
+            Bundle.open(folder, 1)
+
+
+def test_a_bundle_without_weights_has_none(folder):
+    assert Bundle.open(folder, 1).weights() is None
