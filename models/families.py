@@ -18,6 +18,11 @@ from models.pointer_network import PointerNetwork, PointerNetworkConfig
 from models.pointer_sentinel_lstm import PointerSentinelConfig, PointerSentinelLSTM
 
 
+OF_LOG_PROBABILITIES = 1e-4
+"""The tolerance where an output is a log-probability: numbers of ten and more, which float32 rounds coarser
+than a probability."""
+
+
 @dataclass(frozen=True)
 class Family:
     """An architecture: its task, its source, and how a network is built from a configuration.
@@ -80,6 +85,7 @@ FAMILIES: dict[str, Family] = {
             "Bahdanau, Cho, Bengio 2015, arXiv 1409.0473",
             AttentionGRUConfig,
             AttentionGRU,
+            tolerance=OF_LOG_PROBABILITIES,
         ),
         Family(
             "extended_neural_gpu",
@@ -88,6 +94,7 @@ FAMILIES: dict[str, Family] = {
             "Kaiser, Bengio 2016, arXiv 1610.08613",
             ExtendedNeuralGPUConfig,
             ExtendedNeuralGPU,
+            tolerance=OF_LOG_PROBABILITIES,
         ),
     )
 }
