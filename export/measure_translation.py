@@ -63,7 +63,9 @@ def translated(
         EngramError: one was not translated for another reason.
     """
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    requests = [TranslateRequest(texts[place], beam_size=beam, attention="none") for place in order]
+    requests = [
+        TranslateRequest(texts[place], beam_size=beam, split="none", attention="none") for place in order
+    ]
     said = [""] * len(texts)
     for place, answer in zip(order, served.answers(requests, told), strict=True):
         if isinstance(answer, InputTooLong):

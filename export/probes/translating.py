@@ -26,5 +26,5 @@ def probes(bundle: Bundle) -> list[Arrays]:
     texts = (*TEXTS, " ".join(TEXTS[-LONGER:]))
     assert bundle.subwords is not None
     fitting = [text for text in texts if len(bundle.subwords.ids(text)) <= limit] or [TEXTS[0][0]]
-    parts = task.parts(TranslateRequest(texts=fitting), bundle)
+    parts = task.parts(TranslateRequest(texts=fitting, split="none"), bundle)
     return [task.prepare(part, bundle).arrays for part in parts]

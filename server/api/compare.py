@@ -16,12 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from server.api.decoding import LONGEST_ECHO, decode, invalid_field
 from server.api.disconnect import while_connected
-from server.api.drawing import Drawing, Text, shorten, stacked, text_width
+from server.api.drawing import Drawing, shorten, stacked
 from server.api.exchange import Exchange, exchange_of
-from server.api.heat_map import FAINT, MARGIN, TITLE_CHARACTERS
+from server.api.heat_map import TITLE_CHARACTERS
 from server.api.negotiation import JSON, PNG, accepted
 from server.api.pictures import PICTURES, picture
 from server.api.task_endpoints import TaskService, answer_body, error_item, send_bytes
+from server.api.translation_map import note
 from server.errors import EngramError, InvalidRequest
 from server.runtime.executor import Run
 from server.runtime.loaded_model import LoadedModel
@@ -138,16 +139,22 @@ class CompareEndpoint:
                 raise invalid_field("models", "names a model twice")
             return compared.models
         selector = dict(service.task.selector(request))
-        fitting = {
-            model.name: model.bundle.manifest.default
+        ready = [
+            (model.name, model.bundle.manifest)
             for model in service.repository.models()
-            if model.state == "ready"
-            and model.bundle is not None
-            and (model.bundle.manifest.task, model.bundle.manifest.selector) == (service.task.name, selector)
+            if model.state == "ready" and model.bundle is not None
+        ]
+        fitting = {
+            name: manifest
+            for name, manifest in ready
+            if manifest.task == service.task.name and selector.items() <= manifest.selector.items()
         }
-        if not fitting:
-            service.repository.find(None, service.task.name, selector)
-        return sorted(fitting, key=lambda name: not fitting[name])[:MOST_MODELS]
+        if len({tuple(sorted(manifest.selector.items())) for manifest in fitting.values()}) != 1:
+            default = service.repository.find(None, service.task.name, selector)
+            fitting = {
+                name: one for name, one in fitting.items() if one.selector == fitting[default.name].selector
+            }
+        return sorted(fitting, key=lambda name: not fitting[name].default)[:MOST_MODELS]
 
     async def _ask(
         self, service: TaskService, request: Any, names: Sequence[str], exchange: Exchange
@@ -174,5 +181,4 @@ def _drawing(request: Any, name: str, outcome: Outcome) -> Drawing:
         answer, _, model = outcome
         return picture(request, answer, f"{model.name}:{model.version}")
     why = outcome.message if isinstance(outcome, EngramError) else "the server failed"
-    line = Text(MARGIN, MARGIN + 12, shorten(f"{name}: {why}", TITLE_CHARACTERS), 13, fill=FAINT)
-    return Drawing(round(2 * MARGIN + text_width(line.text, line.size)), 3 * MARGIN, name, [line])
+    return note(shorten(f"{name}: {why}", TITLE_CHARACTERS))

@@ -60,7 +60,10 @@ def heat_map(
         offset: entries of the last axis that were cut off before the first; they count in the row numbers.
     """
     (across, columns), (_, rows) = axes if len(axes) == 2 else [("", [""]), *axes]
-    heads = [shorten(f"{across} {column}".strip(), 14) for column in columns[:MOST_COLUMNS]]
+    counted = all(column.isdigit() or not column for column in columns)
+    heads = [
+        shorten(f"{across} {column}".strip() if counted else column, 14) for column in columns[:MOST_COLUMNS]
+    ]
     labels = [shorten(row, LABEL_CHARACTERS) for row in rows]
     values = np.atleast_2d(weights).T[:, :MOST_COLUMNS]
     grid = Grid(values, labels, list(range(offset + 1, offset + 1 + len(rows))), heads)

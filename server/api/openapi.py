@@ -235,6 +235,19 @@ EXAMPLES: dict[str, tuple[Json, Json]] = {
                         ],
                         "offset": 0,
                     },
+                    "sentences": [
+                        {
+                            "start": 0,
+                            "end": 11,
+                            "text_start": 0,
+                            "text_end": 15,
+                            "source_tokens": [0, 5],
+                            "tokens": [0, 4],
+                            "score": -0.21,
+                            "finish_reason": "end",
+                            "begins_after": "sentence",
+                        }
+                    ],
                 }
             ],
             "warnings": [],

@@ -12,9 +12,12 @@ from server.api.heat_map import Weights, heat_map
 from server.api.negotiation import PNG, SVG
 from server.api.plane_map import plane_map
 from server.api.shaded_text import Listed, places_of, shaded_text
+from server.api.translation_map import note, translation_map
 from server.contract.attention import Attention
 from server.tasks.pointing_form import PointAnswer, PointRequest
 from server.tasks.reading import ReadAnswer
+from server.tasks.translating_form import TranslateAnswer, TranslateRequest
+from server.tasks.translating_parts import texts_of
 
 PICTURES = (SVG, PNG) if can_paint_png() else (SVG,)
 """Media types a picture can have here; PNG needs Pillow."""
@@ -29,19 +32,27 @@ def draw(media_type: str, request: msgspec.Struct, answer: msgspec.Struct, model
 def picture(request: msgspec.Struct, answer: msgspec.Struct, model: str) -> Drawing:
     """Return the heat map of an answer's attention, or the document that a reader looked at.
 
-    Points are drawn in the plane, beside the heat map.
+    Points are drawn in the plane, beside the heat map; a translation has a heat map for each sentence.
 
     Args:
         request: the task's request; its ``question``, if it has one, goes into the title.
         answer: the task's answer, with attention.
         model: ``name:version``.
     """
-    attention: Attention = answer.attention  # type: ignore[attr-defined]
+    attention: Attention | None = answer.attention  # type: ignore[attr-defined]
+    if attention is None:
+        return note(model, "nothing was looked at")
     axes = [(axis.name, list(axis.labels)) for axis in attention.axes]
     parts = [model, attention.kind.replace("_", " ")]
     if attention.normalized_over:
         parts.append(f"weights sum to 1 over each {attention.normalized_over} axis")
-    title, subtitle = _title(request, answer), ", ".join(parts)
+    if attention.kind == "memory_activity":
+        parts.append("how much of each place was rewritten: no attention")
+    subtitle = ", ".join(parts)
+    if isinstance(answer, TranslateAnswer):
+        assert isinstance(request, TranslateRequest)
+        return translation_map(texts_of(request), answer, subtitle)
+    title = _title(request, answer)
     if isinstance(answer, ReadAnswer):
         return _read_document(request, answer, attention, (title, subtitle))
     drawing = heat_map(_dense(attention), axes, title, subtitle, attention.offset)

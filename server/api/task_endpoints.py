@@ -26,6 +26,7 @@ from server.api.pictures import PICTURES, draw
 from server.api.streaming import EVENT_STREAM, EventStream
 from server.api.urgency import priority_of
 from server.contract.attention import encode_array
+from server.errors import InputError
 from server.runtime.executor import Run
 from server.runtime.lines import Priority
 from server.runtime.loaded_model import LoadedModel
@@ -166,31 +167,44 @@ class BatchEndpoint:
 
     async def reply(self, exchange: Exchange, body: bytes) -> bytes:
         """Return the answers to the requests of a body as JSON."""
-        items = (await self._service.decode(_BATCH_DECODER, body)).requests
-        most = self._service.settings.max_batch_items
-        if not 1 <= len(items) <= most:
-            raise invalid_field("requests", f"has {len(items)} items, expected 1 to {most}")
-        results = await self._answer_all(items, exchange)
-        exchange.fields.update(items=len(items))
+        bodies = (await self._service.decode(_BATCH_DECODER, body)).requests
+        self._check_items(len(bodies))
+        requests = [self._decoded(one) for one in bodies]
+        self._check_items(items := sum(map(items_of, requests)))
+        results = await self._answer_all(requests, exchange)
+        exchange.fields.update(items=items)
         return _encode(BatchResponse(results))
 
-    async def _answer_all(self, items: list[msgspec.Raw], exchange: Exchange) -> list[msgspec.Raw]:
+    def _check_items(self, items: int) -> None:
+        most = self._service.settings.max_batch_items
+        if not 1 <= items <= most:
+            raise invalid_field("requests", f"has {items} items, expected 1 to {most}")
+
+    def _decoded(self, body: msgspec.Raw) -> Any:
+        """Return the request of an item, or the error that it is."""
+        try:
+            return decode(self._decoder, body)
+        except InputError as error:
+            return error
+
+    async def _answer_all(self, requests: list[Any], exchange: Exchange) -> list[msgspec.Raw]:
         """Answer every item, a bounded number at a time, so that a batch leaves room for other clients."""
-        results = [msgspec.Raw()] * len(items)
-        queue: Iterator[tuple[int, msgspec.Raw]] = iter(enumerate(items))
+        results = [msgspec.Raw()] * len(requests)
+        queue: Iterator[tuple[int, Any]] = iter(enumerate(requests))
 
         async def work() -> None:
-            for index, item in queue:
-                results[index] = msgspec.Raw(await self._answer_one(item, exchange))
+            for index, request in queue:
+                results[index] = msgspec.Raw(await self._answer_one(request, exchange))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(items), self._service.settings.batch_concurrency)):
+            for _ in range(min(len(requests), self._service.settings.batch_concurrency)):
                 group.create_task(work())
         return results
 
-    async def _answer_one(self, item: msgspec.Raw, exchange: Exchange) -> bytes:
+    async def _answer_one(self, request: Any, exchange: Exchange) -> bytes:
+        if isinstance(request, InputError):
+            return error_item(request, exchange)
         try:
-            request: Any = decode(self._decoder, item)
             answer, run, model = await self._service.answer(request, exchange, Priority.BATCH)
             return answer_body(answer, run, model, exchange)
         except Exception as error:
@@ -215,6 +229,12 @@ def answer_body(answer: Any, run: Run, model: LoadedModel, exchange: Exchange) -
         model=ModelReference(model.name, model.version), timing_ms=timing, batch_size=run.batch_size
     )
     return _encode(fields)
+
+
+def items_of(request: Any) -> int:
+    """Return how many items of a batch a request counts for: as many as it has texts, say."""
+    items: int = getattr(request, "items", 1)
+    return items
 
 
 def error_item(error: Exception, exchange: Exchange) -> bytes:

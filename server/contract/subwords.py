@@ -87,6 +87,11 @@ class Subwords:
             for piece, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
 
+    def ends(self, text: str) -> list[int]:
+        """Return for each id the character of the text behind what it stands for."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return [end for _, end in encoding.offsets]
+
     def labels(self, ids: Sequence[int]) -> list[str]:
         """Return for each id the part of the text that it stands for, as ``pieces`` does for a text."""
         labels: list[str] = []

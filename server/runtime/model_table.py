@@ -39,9 +39,16 @@ class ModelTable:
         return self._by_name.get(reference)
 
     def default(self, task: str, selector: Selector) -> LoadedModel | None:
-        """Return the model for requests that name none."""
+        """Return the model for requests that name none: the only default whose selector has what is asked."""
         name = self._defaults.get((task, frozenset(selector.items())))
+        if name is None:
+            wider = [held for of, held in self.purposes(task).items() if selector.items() <= of]
+            name = wider[0] if len(wider) == 1 else None
         return None if name is None else self._by_name.get(name)
+
+    def purposes(self, task: str) -> dict[frozenset[tuple[str, str | int]], str]:
+        """Return the selectors for which a task has defaults, with the names of those."""
+        return {selector: name for (of, selector), name in self._defaults.items() if of == task}
 
     def put(self, model: LoadedModel) -> None:
         """Add a model or take note of its new state; it takes the place of one of the same version."""

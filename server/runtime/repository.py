@@ -99,7 +99,8 @@ class Repository:
         Args:
             model: ``name`` (its newest version), ``name:version``, or ``None`` for the default.
             task: the task it must do.
-            selector: what the default is for, such as ``{"source": "en", "target": "fr"}``.
+            selector: what the default is for, such as ``{"source": "en", "target": "fr"}``; a part of that
+                is enough where only one default fits.
 
         Raises:
             ModelNotFound: ``details["models"]`` lists the models of this task.
@@ -107,7 +108,7 @@ class Repository:
         """
         found = self._table.default(task, selector) if model is None else self.get(model)
         if found is None:
-            raise self._not_found(f"no model is the default for task {task}{described(selector)}", task)
+            raise self._no_default(task, selector)
         if found.state != "ready":
             raise found.not_ready()
         if found.task is None or found.task.name != task:
@@ -229,6 +230,16 @@ class Repository:
             return  # loading says why
         if manifest.name == model.name and (reason := self._table.claim(manifest)):
             model.fail(reason)
+
+    def _no_default(self, task: str, selector: Selector) -> ModelNotFound:
+        """Say which defaults there are, where they differ in what they are for."""
+        purposes = [dict(sorted(one)) for one in self._table.purposes(task) if one]
+        message = f"no model is the default for task {task}{described(selector)}"
+        if any(selector.items() <= purpose.items() for purpose in purposes):
+            message = f"task {task}{described(selector)} has several models"
+        if purposes:
+            message += "; there are defaults" + " and".join(sorted(map(described, purposes)))
+        return self._not_found(message, task)
 
     def _not_found(self, message: str, task: str | None = None) -> ModelNotFound:
         known = sorted({model.name for model in self.models() if task is None or _does(model, task)})

@@ -1,6 +1,6 @@
 """Translating: texts in, texts out, each with where the model looked for every token.
 
-A request of several texts has a part for each of them, which is walked on its own, beside those of other
+Every sentence of every text is a part of the request, which is walked on its own, beside those of other
 requests; a text that cannot be translated spoils only itself.
 """
 
@@ -23,11 +23,13 @@ from server.errors import (
     BundleError,
     DeadlineExceeded,
     EngramError,
+    InputError,
     InputTooLong,
     InvalidRequest,
     ShuttingDown,
 )
 from server.tasks.base import Prepared
+from server.tasks.sentences import Piece
 from server.tasks.translating_form import (
     Failure,
     TokenEvent,
@@ -35,6 +37,8 @@ from server.tasks.translating_form import (
     TranslateRequest,
     Translation,
 )
+from server.tasks.translating_joined import join_translations, weights_of
+from server.tasks.translating_parts import Part, parts_of, texts_of, warnings_of
 from server.tasks.translating_search import Aim, Hypothesis, TranslatingSearch
 
 CHARACTERS_A_PIECE = 20
@@ -45,18 +49,8 @@ END = SPECIAL[END_ID]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One text of a request: its place among the texts, and what it is called in errors."""
-
-    request: TranslateRequest
-    index: int
-    field: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
-    """A text whose translation is looked for, and what a reader sees of what the model reads."""
+    """A sentence whose translation is looked for, and what a reader sees of what the model reads."""
 
     part: Part
     labels: list[str]
@@ -74,13 +68,9 @@ class Translating:
         self._max_attention_weights = max_attention_weights
 
     def selector(self, request: TranslateRequest) -> Mapping[str, str | int]:
-        """Return the languages: each pair has a default model of its own."""
-        missing = [name for name in ("source", "target") if getattr(request, name) is None]
-        if missing:
-            raise InvalidRequest(
-                f"{' and '.join(missing)} of the translation must be given, or a model", fields=missing
-            )
-        return {"source": request.source or "", "target": request.target or ""}
+        """Return the languages that are said: each pair has a default model of its own."""
+        languages = {"source": request.source, "target": request.target}
+        return {name: code for name, code in languages.items() if code is not None}
 
     def check(self, bundle: Bundle) -> None:
         """Make sure of the tokenizer, the languages, the limit and the tensors of encoder and step."""
@@ -111,13 +101,9 @@ class Translating:
                 )
 
     def parts(self, request: TranslateRequest, bundle: Bundle) -> Sequence[Part]:
-        """Return the texts of a request."""
-        if (request.text is None) == (request.texts is None):
-            raise InvalidRequest("a request has either text or texts", fields=["text", "texts"])
+        """Return the sentences of all texts of a request."""
         _check_languages(request, bundle)
-        if request.texts is None:
-            return [Part(request, 0, "text", request.text or "")]
-        return [Part(request, index, f"texts[{index}]", text) for index, text in enumerate(request.texts)]
+        return parts_of(request, bundle)
 
     def whole(
         self,
@@ -126,14 +112,32 @@ class Translating:
         outcomes: Sequence[Translation | EngramError],
         bundle: Bundle,
     ) -> TranslateAnswer:
-        """Put the translations in the order of the texts; a text alone has an answer or an error."""
-        if request.texts is None and isinstance(outcomes[0], EngramError):
-            raise outcomes[0]
-        fatal = (error for error in outcomes if isinstance(error, DeadlineExceeded | ShuttingDown))
-        if (error := next(fatal, None)) is not None:
-            raise error
-        answer = TranslateAnswer([_translation(one) for one in outcomes])
-        return self._bounded(answer, request, bundle.manifest.signature.attention)
+        """Put sentences into their texts, and the translations in the order of the texts.
+
+        A text alone has an answer or an error. So have several of which none could be translated for a
+        reason that is not theirs: asked again, they may be.
+        """
+        texts = texts_of(request)
+        own: list[list[tuple[Piece, Translation | EngramError]]] = [[] for _ in texts]
+        for part, outcome in zip(parts, outcomes, strict=True):
+            own[part.index].append((part.piece, outcome))
+        errors = [next((one for _, one in each if isinstance(one, EngramError)), None) for each in own]
+        for error in errors:
+            if isinstance(error, DeadlineExceeded | ShuttingDown):
+                raise error
+        if all(errors) and errors[0] and (request.texts is None or not isinstance(errors[0], InputError)):
+            raise errors[0]
+        found = [[one for _, one in each if isinstance(one, Translation)] for each in own]
+        weights = sum(weights_of(each) for each, error in zip(found, errors, strict=True) if not error)
+        top_k = request.attention_top_k if weights > self._max_attention_weights else None
+        answer = TranslateAnswer([], warnings_of(parts, weights, self._max_attention_weights))
+        for text, each, translations, error in zip(texts, own, found, errors, strict=True):
+            answer.translations.append(
+                Translation(error=Failure(error.code, error.message, dict(error.details)))
+                if error
+                else join_translations(text, [piece for piece, _ in each], translations, top_k)
+            )
+        return answer
 
     def prepare(self, part: Part, bundle: Bundle) -> Prepared:
         """Make ``source_tokens [source_tokens]`` of one text."""
@@ -141,7 +145,7 @@ class Translating:
         limit = bundle.manifest.limits["max_pieces"]
         _check_length(part, len(part.text), CHARACTERS_A_PIECE * limit, "characters")
         ids, labels = bundle.subwords.ids(part.text), bundle.subwords.pieces(part.text)
-        if not any(labels):
+        if not any(map(str.isalnum, part.text)):
             raise InvalidRequest(f"{part.field} has no words", fields=[part.field])
         _check_length(part, len(ids), limit, "pieces")
         outputs: tuple[str, ...] = ("most_steps", "log_probabilities")
@@ -164,24 +168,6 @@ class Translating:
             wording.translation,
             wording.event if prepared.is_streamed else None,
         )
-
-    def _bounded(
-        self, answer: TranslateAnswer, request: TranslateRequest, spec: AttentionSpec
-    ) -> TranslateAnswer:
-        """Keep the largest weights of each token where there are too many for one answer."""
-        attentions = [one.attention for one in answer.translations]
-        size = sum(one.weights.size for one in attentions if one and isinstance(one.weights, np.ndarray))
-        if size <= self._max_attention_weights:
-            return answer
-        warning = (
-            f"attention has {size} weights, an answer carries {self._max_attention_weights} "
-            "(ENGRAM_MAX_ATTENTION_WEIGHTS): only the largest of each token are given"
-        )
-        translations = [
-            msgspec.structs.replace(one, attention=_top(one.attention, spec, request.attention_top_k))
-            for one in answer.translations
-        ]
-        return TranslateAnswer(translations, [warning])
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +204,10 @@ class _Wording:
                 top_k=self.asked.part.request.attention_top_k,
             )
         label = self.subwords.labels(found.pieces[: place + 1])[-1]
-        return TokenEvent(
-            self.asked.part.index, label, now.removeprefix(before), found.scores[place], attention
-        )
+        part, said = self.asked.part, now.removeprefix(before)
+        if not place:
+            said = part.before + said.lstrip()
+        return TokenEvent(part.index, part.sentence, label, said, found.scores[place], attention)
 
     def _attention(self, weights_TS: NDArray[np.float32], tokens: list[str]) -> Attention:
         labels = dict(zip(self.spec.axes, (tokens, self.asked.labels), strict=True))
@@ -251,16 +238,3 @@ def _check_length(part: Part, length: int, limit: int, unit: str) -> None:
             length=length,
             limit=limit,
         )
-
-
-def _top(attention: Attention | None, spec: AttentionSpec, top_k: int) -> Attention | None:
-    if attention is None:
-        return None
-    labels = {axis.name: axis.labels for axis in attention.axes}
-    return attend(spec, attention.weights, labels, form="top", top_k=top_k)
-
-
-def _translation(outcome: Translation | EngramError) -> Translation:
-    if isinstance(outcome, EngramError):
-        return Translation(error=Failure(outcome.code, outcome.message, dict(outcome.details)))
-    return outcome

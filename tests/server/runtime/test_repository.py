@@ -161,3 +161,16 @@ async def test_a_repository_is_ready_only_between_start_and_drain(repository_fol
     await repository.close()
     with pytest.raises(ModelNotReady, match="unloaded"):
         repository.find(None, "qa", {})
+
+
+async def test_a_part_of_a_selector_is_enough_where_one_default_fits(repository_folder):
+    for name, purpose in (("hull", {"task": "hull", "base": 2}), ("tour", {"task": "tour", "base": 2})):
+        write_bundle(repository_folder / name, default=True, selector=purpose)
+    repository = await started(repository_folder, "hull", "tour")
+    assert repository.find(None, "qa", {"task": "tour"}).name == "tour"
+    with pytest.raises(ModelNotFound, match="with base 2 has several models") as caught:
+        repository.find(None, "qa", {"base": 2})
+    assert "defaults with base 2, task hull and with base 2, task tour" in caught.value.message
+    with pytest.raises(ModelNotFound, match="no model is the default for task qa with task knot; there are"):
+        repository.find(None, "qa", {"task": "knot"})
+    await repository.close()
