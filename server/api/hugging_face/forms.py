@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from server.api.hugging_face.spans import Span, find, sentences
+from server.api.hugging_face.translation import TranslationForm
 from server.contract.attention import Attention
 from server.tasks.question_answering import QaAnswer, QaRequest
 from server.tasks.reading import ReadAnswer, ReadRequest, ScoredCandidate
@@ -132,4 +133,8 @@ def _strongest(candidate: ScoredCandidate, attention: Attention | None) -> Span:
     return mentions[0].start, mentions[0].end
 
 
-FORMS: dict[str, Form] = {"qa": QuestionAnsweringForm(), "read": ReadingForm()}
+FORMS: dict[str, Form] = {
+    "qa": QuestionAnsweringForm(),
+    "read": ReadingForm(),
+    "translate": TranslationForm(),
+}
