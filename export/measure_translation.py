@@ -1,12 +1,12 @@
 """Measuring translation: BLEU and chrF of what the server answers, by search and by the source's length.
 
-Captions are short, so the long end is made of joined ones, which the model reads as one text.
+Captions are short, so the long end is made of joined ones, read as one text and sentence by sentence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from export.served import Served
 from models.data.parallel import Pair, held_out_pairs
@@ -15,31 +15,36 @@ from models.translation_quality import bleu_by_length, selection_of, signatures,
 from server.errors import InputTooLong
 from server.tasks.translating_form import TranslateAnswer, TranslateRequest
 
-BEAMS = (1, 4)
-"""The searches that are measured: greedy, and one beam."""
+Split = Literal["none", "sentences"]
+
+SEARCHES: tuple[tuple[str, int, Split], ...] = (
+    ("greedy", 1, "none"),
+    ("beam 4", 4, "none"),
+    ("beam 4, by sentence", 4, "sentences"),
+)
+"""What is measured: name, beam, and whether texts are read as a whole or sentence by sentence."""
 
 
 def measure_translation(
     served: Served, choice: DataChoice, progress: Callable[[int, int], Any]
 ) -> ResultTable:
-    """Translate held-out sentences and joined ones, greedily and with a beam.
+    """Translate held-out sentences and joined ones by every search.
 
     Raises:
         OSError: a file is missing.
         ValueError: there are no pairs to measure on.
     """
     title, pairs = chosen_pairs(served, choice)
-    total = len(BEAMS) * texts_of(pairs)
+    total = len(SEARCHES) * texts_of(pairs)
     rows: list[dict[str, Cell]] = []
     done = 0
-    for beam in BEAMS:
+    for search, beam, split in SEARCHES:
 
-        def say(texts: Sequence[str], beam: int = beam) -> list[str]:
+        def say(texts: Sequence[str], beam: int = beam, split: Split = split) -> list[str]:
             nonlocal done
             before, done = done, done + len(texts)
-            return translated(served, texts, beam, lambda count: progress(before + count, total))
+            return translated(served, texts, beam, split, lambda count: progress(before + count, total))
 
-        search = "greedy" if beam == 1 else f"beam {beam}"
         rows.append({"search": search, **bleu_by_length(pairs, say)})
     return ResultTable(title, rows, signatures(), served.measured_by)
 
@@ -53,7 +58,11 @@ def chosen_pairs(served: Served, choice: DataChoice) -> tuple[str, list[Pair]]:
 
 
 def translated(
-    served: Served, texts: Sequence[str], beam: int = 1, told: Callable[[int], Any] = lambda done: None
+    served: Served,
+    texts: Sequence[str],
+    beam: int = 1,
+    split: Split = "none",
+    told: Callable[[int], Any] = lambda done: None,
 ) -> list[str]:
     """Have texts translated, each asked on its own, so that all of them share batches.
 
@@ -64,7 +73,7 @@ def translated(
     """
     order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     requests = [
-        TranslateRequest(texts[place], beam_size=beam, split="none", attention="none") for place in order
+        TranslateRequest(texts[place], beam_size=beam, split=split, attention="none") for place in order
     ]
     said = [""] * len(texts)
     for place, answer in zip(order, served.answers(requests, told), strict=True):

@@ -14,6 +14,7 @@ from typing import Any, Self
 from server.contract.bundle import Bundle
 from server.contract.manifest import RuntimeName
 from server.errors import BundleError, EngramError
+from server.runtime.lines import Priority
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.options import RuntimeOptions
 from server.runtime.session import OpenSession, open_session
@@ -87,7 +88,7 @@ class Served:
             nonlocal done
             for place, request in queue:
                 try:
-                    results[place], _ = await self._model.answer(request, None)
+                    results[place], _ = await self._model.answer(request, None, Priority.BATCH)
                 except EngramError as error:
                     results[place] = error
                 done += 1

@@ -56,7 +56,7 @@ def selection_of(training: Mapping[str, Any], choice: DataChoice) -> tuple[Paral
         choice: what the command line says.
     """
     trained = training["selection"]
-    languages = choice.tasks or trained["languages"]
+    languages = choice.tasks or trained.get("languages", ParallelText.languages)
     if choice.source not in ("", trained["source"]):
         return ParallelText(choice.source, languages=languages), -1
     selection = ParallelText(trained["source"], trained.get("valid", ""), languages)
