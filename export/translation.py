@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from export.greedy import greedy_graphs
 from export.wrappers import Graph, Graphs, Greedy
 from models.attention_gru import AttentionGRU, Source
+from models.canvas import Canvas
 from models.checkpoint import Checkpoint
-from models.extended_neural_gpu import Canvas, ExtendedNeuralGPU
+from models.extended_neural_gpu import ExtendedNeuralGPU
 from models.families import build
 from models.translator import log_probabilities
 from server.contract.manifest import AttentionKind, AttentionSpec, DataType, GraphSpec, TensorSpec
@@ -83,14 +84,16 @@ class AttentionParts:
 class CanvasParts:
     """Canvases travel folded, ``[B, S, R, C, M]``, and with them whatever the form of the decoder needs.
 
-    A decoder of the whole canvas rewrites it, so that it is state; for the others it is memory.
+    A decoder of the whole canvas rewrites it, so that it is state; for the others it is memory. One whose
+    cells listen is reminded of what the encoder left, which is its memory.
     """
 
     kind: AttentionKind = "memory_activity"
 
     def __init__(self, network: ExtendedNeuralGPU) -> None:
         config = network.config
-        self.columns, self.whole = config.columns, config.form == "extended" and not config.ahead
+        self.columns, self.listening = config.columns, config.read == "maximum"
+        self.whole = self.listening or (config.form == "extended" and not config.ahead)
         canvas = spec("canvas", SOURCE, config.columns, config.width, config.maps)
         tape = spec("tape", SOURCE, config.columns, config.embedding)
         spoken = spec("spoken", datatype="INT64")
@@ -100,6 +103,10 @@ class CanvasParts:
         self.state: tuple[TensorSpec, ...]
         if config.form != "extended":
             self.memory, self.state = (canvas, present, activity), (spoken,)
+        elif self.listening:
+            told = 3 * config.maps * config.decoder_layers
+            reminder = spec("reminder", SOURCE, config.columns, config.width, told)
+            self.memory, self.state = (present, reminder), (canvas, spec("read", config.maps))
         elif self.whole:
             self.memory, self.state = (present,), (canvas, tape, spoken)
         else:
@@ -114,21 +121,28 @@ class CanvasParts:
             "present": self._fold(memory.real_BN)[:, :, 0] > 0,
             "activity": self._fold(memory.activity_BN),
         }
+        if self.listening:
+            made["reminder"] = self._fold(memory.reminder_BNCX)
         return (*(made[one.name] for one in self.memory), *self.following(state))
 
     def together(self, tensors: Sequence[Tensor]) -> tuple[Canvas, tuple[Tensor, ...]]:
         """Return the canvas and the state; what a decoder does not read of a canvas is left empty."""
         given = dict(zip([one.name for one in self.memory], tensors, strict=False))
         state = tuple(tensors[len(given) :])
-        if self.whole:
+        if self.listening:
+            state = (state[0].flatten(1, 2), state[1])
+        elif self.whole:
             state = (state[0].flatten(1, 2), state[1].flatten(1, 2), state[2])
         real_BN = given["present"].to(torch.float32).repeat_interleave(self.columns, dim=1)
         cells_BNCM = state[0] if self.whole else given["canvas"].flatten(1, 2)
         activity_BN = given["activity"].flatten(1, 2) if "activity" in given else real_BN
-        return Canvas(cells_BNCM, real_BN.to(cells_BNCM.dtype), activity_BN), state
+        reminder_BNCX = given["reminder"].flatten(1, 2) if "reminder" in given else cells_BNCM[..., :0]
+        return Canvas(cells_BNCM, real_BN.to(cells_BNCM.dtype), activity_BN, reminder_BNCX), state
 
     def following(self, state: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the next state; a canvas and its tape are folded."""
+        if self.listening:
+            return self._fold(state[0]), state[1]
         if not self.whole:
             return tuple(state)
         cells_BNCM, tape_BNE, spoken_B = state

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 
 
 def neighbours(cells_BNCM: Tensor, columns: int, width: int) -> Tensor:
@@ -55,7 +55,6 @@ class CGRU(nn.Module):
         diagonal: bool = False,
         cutoff: float = 0.0,
         sets: int = 1,
-        dropout: float = 0.0,
     ) -> None:
         """Make the weights.
 
@@ -66,35 +65,33 @@ class CGRU(nn.Module):
             diagonal: whether ``shifted`` cells are carried (Freivalds and Liepins 2017, arXiv 1702.08727).
             cutoff: c of the gates ``clip((1 + 2c) sigmoid(x) - c, 0, 1)``.
             sets: how many sets of weights are used in turn (parameter-sharing relaxation).
-            dropout: the part of what is newly written that is left out in training.
         """
         super().__init__()
         self.kernel, self.kernel_width = kernel, kernel_width
         self.cutoff, self.diagonal = cutoff, diagonal
         seen = kernel * kernel_width * maps
-        self.gates = nn.Parameter(torch.empty(sets, 2 * maps, seen))
-        self.candidate = nn.Parameter(torch.empty(sets, maps, seen))
-        self.gates_bias = nn.Parameter(torch.empty(sets, 2 * maps))
-        self.candidate_bias = nn.Parameter(torch.zeros(sets, maps))
-        self.dropout = nn.Dropout(dropout)
-        nn.init.ones_(self.gates_bias)  # gates begin open: the canvas is kept
-        for weight in (*self.gates.data, *self.candidate.data):
-            nn.init.orthogonal_(weight)
+        # Gates begin open: the canvas is kept.
+        self.gates = nn.ModuleList(_product(seen, 2 * maps, bias=1.0) for _ in range(sets))
+        self.candidate = nn.ModuleList(_product(seen, maps, bias=0.0) for _ in range(sets))
 
-    def forward(self, cells_BNCM: Tensor, step: int = 0, more: Tensor | None = None) -> Tensor:
+    def forward(
+        self, cells_BNCM: Tensor, step: int = 0, more: Tensor | None = None, newly: Tensor | None = None
+    ) -> Tensor:
         """Return the cells after one step.
 
         Args:
             cells_BNCM: the canvas, or a part of its columns.
             step: chooses the weights where there are several sets.
             more: what else adds to update gate, reset gate and candidate, ``[B, N, C, 3M]``.
+            newly: what the candidate is multiplied with, a mask of dropout.
         """
         turn, maps = step % len(self.gates), cells_BNCM.shape[-1]
-        gates = linear(self._seen(cells_BNCM), self.gates[turn], self.gates_bias[turn])
+        gates = self.gates[turn](self._seen(cells_BNCM))
         gates = gates if more is None else gates + more[..., : 2 * maps]
         update, reset = self._gate(gates).chunk(2, dim=-1)
-        new = linear(self._seen(reset * cells_BNCM), self.candidate[turn], self.candidate_bias[turn])
-        new = self.dropout(torch.tanh(new if more is None else new + more[..., 2 * maps :]))
+        new = self.candidate[turn](self._seen(reset * cells_BNCM))
+        new = torch.tanh(new if more is None else new + more[..., 2 * maps :])
+        new = new if newly is None else new * newly
         kept = shifted(cells_BNCM) if self.diagonal else cells_BNCM
         written_BNCM: Tensor = new + update * (kept - new)
         return written_BNCM
@@ -110,5 +107,16 @@ class CGRU(nn.Module):
 
     def disagreement(self) -> Tensor:
         """Return how far the sets of weights are from their mean, squared and summed."""
-        parts = [(sets - sets.mean(dim=0, keepdim=True)).square().sum() for sets in self.parameters()]
+        parts = []
+        for sets in (self.gates, self.candidate):
+            for name in ("weight", "bias"):
+                each = torch.stack([getattr(one, name) for one in sets])
+                parts.append((each - each.mean(dim=0, keepdim=True)).square().sum())
         return torch.stack(parts).sum()
+
+
+def _product(seen: int, made: int, bias: float) -> nn.Linear:
+    product = nn.Linear(seen, made)
+    nn.init.orthogonal_(product.weight)
+    nn.init.constant_(product.bias, bias)
+    return product

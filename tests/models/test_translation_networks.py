@@ -6,7 +6,7 @@ import torch
 
 from models.attention_gru import AttentionGRUConfig
 from models.extended_neural_gpu import ExtendedNeuralGPUConfig
-from tests.models.translation_builders import VARIANTS, VOCABULARY, ids, network, padded, recipe
+from tests.models.translation_builders import FIRST, VARIANTS, VOCABULARY, ids, network, padded, recipe
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -86,10 +86,11 @@ def test_what_was_spoken_matters_as_far_as_the_form_says(variant):
     assert variant in ("plain", "Markovian") or sum(changes) > 3
 
 
-@pytest.mark.parametrize("variant", ["attention", "window", "whole canvas"])
+@pytest.mark.parametrize("variant", ["attention", "window", "whole canvas", "listening"])
 def test_eight_sentences_can_be_learnt_by_heart(variant):
     family, options = VARIANTS[variant]
-    options = options if variant == "attention" else {"ahead": options.get("ahead", 3)}
+    if family == "extended_neural_gpu":
+        options = {name: value for name, value in options.items() if name in ("ahead", "read", "columns")}
     larger = {"embedding": 24, "embedding_dropout": 0.0, "readout_dropout": 0.0}
     larger |= (
         {"hidden": 32, "context_dropout": 0.0} if family == "attention_gru" else {"maps": 33, "dropout": 0.0}
@@ -121,6 +122,19 @@ def test_a_step_of_a_window_costs_the_same_for_every_length():
 
 
 @torch.no_grad()
+def test_every_cell_hears_the_last_piece_and_any_may_speak():
+    net, rng = network("listening"), np.random.default_rng(10)
+    canvas, state = net.encode(padded([ids(rng, 5)]))
+    one, other = (net.decode(torch.tensor([[piece]]), state, canvas) for piece in (FIRST, FIRST + 1))
+    assert ((one[2][0] - other[2][0]).abs().amax(dim=(2, 3)) > 0).all()
+    for silent in range(5):
+        cells = state[0].clone()
+        cells[:, silent] += 0.5
+        changed = net.decode(torch.tensor([[FIRST]]), (cells, state[1]), canvas)[0]
+        assert not torch.equal(changed, one[0])
+
+
+@torch.no_grad()
 def test_a_row_rests_after_a_step_for_each_of_its_columns():
     net, rng = network("whole canvas, as many steps as columns"), np.random.default_rng(9)
     source = ids(rng, 2)
@@ -136,8 +150,9 @@ def test_sets_of_weights_disagree_until_they_are_one():
     assert net.disagreement() > 0
     assert network("whole canvas").disagreement() == 0
     with torch.no_grad():
-        for sets in net.encoder.parameters():
-            sets.copy_(sets.mean(dim=0, keepdim=True).expand_as(sets))
+        for sets in (net.encoder[0].gates, net.encoder[0].candidate):
+            for other in sets[1:]:
+                other.load_state_dict(sets[0].state_dict())
     assert net.disagreement() < 1e-9
 
 
@@ -149,6 +164,9 @@ def test_sets_of_weights_disagree_until_they_are_one():
         (ExtendedNeuralGPUConfig, {"maps": 0}, "maps must be at least 1, got 0"),
         (ExtendedNeuralGPUConfig, {"kernel": 4}, "kernel and kernel_width must be odd"),
         (ExtendedNeuralGPUConfig, {"form": "free"}, "form must be 'plain', 'markovian' or 'extended'"),
+        (ExtendedNeuralGPUConfig, {"decoder_kernel": 2}, "kernel and kernel_width must be odd"),
+        (ExtendedNeuralGPUConfig, {"read": "all"}, "read must be 'column' or 'maximum'"),
+        (ExtendedNeuralGPUConfig, {"read": "maximum", "form": "plain"}, "is of the extended form"),
         (ExtendedNeuralGPUConfig, {"target_vocabulary": 5}, "shared_embedding needs one vocabulary"),
     ],
     ids=[
@@ -157,6 +175,9 @@ def test_sets_of_weights_disagree_until_they_are_one():
         "no maps",
         "even kernel",
         "unknown form",
+        "even kernel, decoder",
+        "unknown reading",
+        "plain form that listens",
         "two vocabularies, canvas",
     ],
 )

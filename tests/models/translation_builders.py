@@ -31,6 +31,11 @@ VARIANTS = {
         "extended_neural_gpu",
         {"ahead": 0, "steps": 0, "relaxation": 3, "gate_cutoff": 0.1},
     ),
+    "listening": ("extended_neural_gpu", {"read": "maximum", "columns": 1}),
+    "listening, wide": (
+        "extended_neural_gpu",
+        {"read": "maximum", "width": 2, "kernel_width": 3, "decoder_layers": 2, "decoder_kernel": 3},
+    ),
     "plain": ("extended_neural_gpu", {"form": "plain"}),
     "Markovian": ("extended_neural_gpu", {"form": "markovian"}),
 }
