@@ -6,8 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -18,6 +19,7 @@ from typer.core import TyperGroup
 
 from export.evaluation import MEASURES, beside_eager_torch
 from export.graphs import graphs_of
+from export.half import rounded
 from export.parity import ParityError
 from export.report import (
     certificate_tables,
@@ -27,6 +29,7 @@ from export.report import (
     signature_tables,
 )
 from export.served import Served
+from export.translation_checks import compare_decoders, significance
 from export.verification import RUNTIMES, open_bundle, verify
 from export.writing import CHECKPOINT, Label, write_bundle, write_manifest
 from models.checkpoint import load_checkpoint
@@ -211,6 +214,50 @@ def evaluate(
             report.show(console)
             for output, distance in differences.items():
                 console.print(f"{output}: at most {distance:.1e} from eager torch")
+
+
+@app.command()
+def decoders(
+    folder: BundleFolder,
+    *,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The run or checkpoint it was made of; by default the kept one.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="A data set or file; by default what it was trained on.")] = "",
+    split: Annotated[str, typer.Option(help="test or valid; by default test where there is one.")] = "",
+) -> None:
+    """Count the sentences that a served translator translates otherwise than the eager decoder.
+
+    python -m export decoders model_repository/mine --checkpoint runs/mine
+    """
+    with _told():
+        opened = open_bundle(folder)
+        kept = checkpoint or opened.folder / CHECKPOINT
+        network = load_checkpoint(kept / "best.pt" if kept.is_dir() else kept)
+        if "weights" in opened.manifest.training:
+            network = rounded(network)
+        with Served(opened) as served, progress_bars(errors) as tell:
+            choice = DataChoice(data, split=split)
+            compare_decoders(served, network, choice, partial(tell, "translating")).show(console)
+
+
+@app.command(name="significance")
+def significance_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="The first is compared with.")],
+    *,
+    data: Annotated[str, typer.Option(help="A data set or file; by default what they were trained on.")] = "",
+    split: Annotated[str, typer.Option(help="test or valid; by default test where there is one.")] = "",
+    beam: Annotated[int, typer.Option(help="Beam of the search; 1 is greedy.")] = 1,
+) -> None:
+    """Say which translator is better, and how sure that is, by paired bootstrap resampling.
+
+    python -m export significance model_repository/translate-en-fr-*
+    """
+    with _told(), ExitStack() as stack:
+        served = [stack.enter_context(Served(open_bundle(folder))) for folder in folders]
+        tell = stack.enter_context(progress_bars(errors))
+        choice = DataChoice(data, split=split)
+        significance(served, choice, beam, partial(tell, "translating")).show(console)
 
 
 @app.command(name="verify")

@@ -192,7 +192,8 @@ class _Wording:
 
     def event(self, found: Hypothesis, place: int) -> TokenEvent:
         """Return what is told of a piece once it is settled."""
-        before, now = (self.subwords.text(found.pieces[:end]) for end in (place, place + 1))
+        # Half a character waits for its other pieces.
+        before, now = (self.subwords.text(found.pieces[:end]).rstrip("\ufffd") for end in (place, place + 1))
         attention = None
         if found.rows:
             spec, row = self.spec, found.rows[place]

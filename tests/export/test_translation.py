@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,21 @@ import torch
 from export.forms import certify, export_forms
 from export.samples import random_requests
 from export.translation import translation_graphs
+from export.wrappers import EagerSession
 from models.checkpoint import Checkpoint
 from models.translator import SearchOptions, translate
+from server.contract.manifest import Stage
 from server.contract.subwords import END_ID
 from server.contract.tensors import join
+from server.runtime.options import RuntimeOptions
+from server.runtime.stepwise.stages import StageSessions
+from server.runtime.stepwise.walker import Walker
+from server.runtime.stepwise.wiring import Wiring
+from server.tasks import Prepared
+from server.tasks.sentences import Piece
+from server.tasks.translating import Asked, Translating
+from server.tasks.translating_form import TranslateRequest
+from server.tasks.translating_parts import Part
 from tests.export.small import quiet
 from tests.models.translation_builders import VARIANTS, ids, network
 
@@ -70,3 +82,33 @@ def test_the_exported_files_are_the_network(variant):
 def test_a_number_of_steps_that_depends_on_the_source_is_refused():
     with pytest.raises(ValueError, match=r"network\.steps is 0: only a fixed number"):
         translation_graphs(checkpoint("whole canvas, as many steps as columns"))
+
+
+@pytest.mark.parametrize("variant", ["attention", "window", "whole canvas"])
+def test_the_server_finds_what_the_eager_decoder_finds(variant):
+    rng, graphs = np.random.default_rng(3), translation_graphs(checkpoint(variant))
+    stages = {
+        str(name): Stage(inputs=graph.signature.inputs, outputs=graph.signature.outputs)
+        for name, graph in graphs.stages.items()
+    }
+    manifest = SimpleNamespace(stages=stages, signature=graphs.model.signature)
+    bundle = SimpleNamespace(manifest=manifest, subwords=SimpleNamespace(labels=list, text=repr))
+    sessions = StageSessions(*(EagerSession(graphs.stages[name]) for name in ("step", "encoder")))
+    walker = Walker(sessions, Wiring.of(manifest), Translating(), bundle, RuntimeOptions())
+    sources = [np.append(ids(rng, length), END_ID) for length in (4, 1, 6, 3)]
+    outputs = ("most_steps", "log_probabilities", "attention")
+    for beam in (1, 3):
+        part = Part(TranslateRequest(beam_size=beam), 0, 0, "text", "", Piece(0, 0), "")
+        prepared = [
+            Prepared({"source_tokens": source}, outputs, Asked(part, [""] * len(source)), beam)
+            for source in sources
+        ]
+        together = walker.answer(prepared)
+        alone = [walker.answer([one])[0] for one in prepared]
+        expected = translate(network(variant), sources, SearchOptions(beam))
+        for own, single, wanted in zip(together, alone, expected, strict=True):
+            assert own.tokens == single.tokens == wanted.ids.tolist()
+            assert (own.finish_reason == "end") == wanted.ended
+            assert own.score == pytest.approx(wanted.score, abs=1e-5)
+            if len(wanted.ids):
+                assert own.attention.weights.shape == (len(wanted.ids), len(own.source_tokens))
