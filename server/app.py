@@ -15,6 +15,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from server import __version__
+from server.api.batches.endpoints import BatchesApi, batch_routes
+from server.api.batches.lines import TaskLines
 from server.api.compare import CompareEndpoint
 from server.api.docs_page import docs_routes
 from server.api.error_handlers import install_error_handlers
@@ -32,11 +34,14 @@ from server.api.openapi import document
 from server.api.orders import connect
 from server.api.security import Keys
 from server.api.task_endpoints import BatchEndpoint, TaskEndpoint, TaskService
+from server.batches.pace import Pace
+from server.batches.service import Batches, BatchOptions
 from server.runtime.fleet import Alone, Fleet
+from server.runtime.lines import Priority
 from server.runtime.options import RuntimeOptions, executors_for
 from server.runtime.repository import Repository
 from server.runtime.watch import Watch
-from server.settings import Settings, wants_traces
+from server.settings import Settings, variable, wants_traces
 from server.tasks import TASKS
 from server.tracing import Tracer, open_tracer
 
@@ -54,6 +59,7 @@ class EngramApp(FastAPI):
         self.lifecycle = Lifecycle()
         self.keys = Keys.of(settings)
         self.metrics = Metrics(repository)
+        self.batches = self._open_batches() if settings.batches else None
         self._orders = connect(fleet, repository, self.metrics)
         self.open_inference = Services.of(
             repository, self.lifecycle, self.keys, self.metrics, settings, tracer=tracer
@@ -92,10 +98,25 @@ class EngramApp(FastAPI):
         routes.append(Route("/v1/compare", CompareEndpoint(services), methods=["POST"]))
         hugging_face = HuggingFaceEndpoint(self.repository, self.settings, self.lifecycle)
         routes.append(Route("/hf/{model}", hugging_face, methods=["POST"]))
+        routes += batch_routes(BatchesApi(self.batches, TASKS, self.lifecycle, self.settings))
         routes += health_routes(self.repository, self.lifecycle, self.keys)
         routes.append(open_inference_route(self.open_inference))
         routes += metrics_routes(self.metrics)
         return [*routes, *model_routes(self.repository), *docs_routes(self.title)]
+
+    def _open_batches(self) -> Batches:
+        settings = self.settings
+        tasks = {name: task() for name, task in TASKS.items()}
+        lines = TaskLines(tasks, self.repository, settings.batch_max_line_bytes, settings.max_json_depth)
+        pace = Pace(settings.batch_window, settings.batch_polite_window, self._interactive_requests)
+        self.metrics.batch_lines_running = lambda: pace.running
+        return Batches(batch_options(settings), lines, pace, self.metrics.batches)
+
+    def _interactive_requests(self) -> int:
+        """Return how many interactive requests have been answered."""
+        label = Priority.INTERACTIVE.label
+        models = self.repository.models()
+        return sum(sum(model.statistics.queue_seconds[label].counts) for model in models)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Wrap the routes, the innermost layer first: the gate refuses inside CORS, so that pages see why.
@@ -135,8 +156,12 @@ class EngramApp(FastAPI):
         await self.repository.start()
         await self.fleet.join(self._orders)
         async with self._watch(), self._grpc():
+            if self.batches is not None:
+                self.batches.start()
             yield
             self.lifecycle.stage = Stage.STOPPING
+            if self.batches is not None:
+                await self.batches.stop()
             await self.repository.drain()
         await self.fleet.leave()
         await self.repository.close()
@@ -212,4 +237,25 @@ def runtime_options(settings: Settings) -> RuntimeOptions:
         max_attention_weights=settings.max_attention_weights,
         executor_stall_s=settings.executor_stall_s,
         warm_up=settings.warm_up,
+    )
+
+
+def batch_options(settings: Settings) -> BatchOptions:
+    """Return how batches are kept, as the settings say.
+
+    Raises:
+        ValueError: the URL of the database is none.
+    """
+    url = None if settings.batch_database is None else settings.batch_database.get_secret_value()
+    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError(f"{variable('batch_database')} must begin with postgresql:// (it is not shown here)")
+    return BatchOptions(
+        file=settings.batch_file,
+        url=url,
+        body_bytes=settings.batch_max_bytes,
+        line_bytes=settings.batch_max_line_bytes,
+        free_bytes=settings.batch_free_bytes,
+        most_open=settings.batch_max_open,
+        keep_s=settings.batch_keep_hours * 3600,
+        lease_s=settings.batch_lease_s,
     )

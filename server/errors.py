@@ -13,6 +13,8 @@
     ├── Overloaded            the queue is full; ``retry_after_s`` says when to come back
     ├── DeadlineExceeded      the deadline passed before the answer was there
     ├── ShuttingDown          the server drains and takes no new work
+    ├── StoreUnavailable      the database that keeps batches cannot be used now
+    │   └── StorageFull         its disk is full
     ├── BundleError           a bundle on disk is broken or incompatible
     └── RunError              the graph failed
         └── ExecutorLost        the executor died; the same request may succeed
@@ -112,6 +114,18 @@ class ShuttingDown(EngramError):
     """The server drains and takes no new work."""
 
     code = "shutting_down"
+
+
+class StoreUnavailable(EngramError):
+    """The database that keeps batches cannot be used now."""
+
+    code = "batches_unavailable"
+
+
+class StorageFull(StoreUnavailable):
+    """The disk that keeps batches is full, or nearly; what was accepted is kept."""
+
+    code = "insufficient_storage"
 
 
 class BundleError(EngramError):

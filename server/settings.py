@@ -133,6 +133,37 @@ class Settings(BaseSettings):
     batch_concurrency: int = Field(
         64, ge=1, description="Items of one batch request that wait or run at the same time."
     )
+    batches: bool = Field(
+        True, description="Keep batches that outlive their connection, at /v1/batches; 0 turns them off."
+    )
+    batch_file: Path = Field(
+        Path("batches.sqlite3"),
+        description="SQLite file that keeps them, made when the first batch comes.",
+    )
+    batch_database: SecretStr | None = Field(
+        None,
+        description="URL of a PostgreSQL database that keeps them instead, for servers that share the work.",
+    )
+    batch_max_bytes: int = Field(512 * 2**20, ge=1, description="Largest batch that is taken.")
+    batch_max_line_bytes: int = Field(2**20, ge=1, description="Largest line of a batch.")
+    batch_free_bytes: int = Field(
+        256 * 2**20,
+        ge=0,
+        description="Bytes of the disk that new batches leave alone; beyond it, 507.",
+    )
+    batch_max_open: int = Field(100, ge=1, description="Most unfinished batches of one key; beyond it, 429.")
+    batch_keep_hours: float = Field(
+        168.0, gt=0, description="How long a batch and its results are kept after its end."
+    )
+    batch_lease_s: float = Field(
+        10.0, ge=1, description="How long after its last sign of life the work of a process is taken over."
+    )
+    batch_window: int = Field(
+        64, ge=1, le=4096, description="Lines of batches in flight in one process while nobody else asks."
+    )
+    batch_polite_window: int = Field(
+        4, ge=1, le=4096, description="Lines of batches in flight while interactive requests come."
+    )
     max_attention_weights: int = Field(
         100_000,
         ge=0,

@@ -3,6 +3,7 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 
 HERE = Path(__file__).parent
 TORCH_FOLDERS = (HERE / "models", HERE / "export")
@@ -15,6 +16,8 @@ def pytest_configure():
         del os.environ[name]
     # Tests run beside servers; those that need one of these ports pick one.
     os.environ["ENGRAM_GRPC_PORT"] = os.environ["ENGRAM_METRICS_PORT"] = "0"
+    # None but the tests of batches has any, and none finds those of somebody who serves from this folder.
+    os.environ["ENGRAM_BATCH_FILE"] = str(Path(gettempdir()) / f"engram-tests-{os.getpid()}.sqlite3")
 
 
 def pytest_collection_modifyitems(config, items):

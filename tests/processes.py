@@ -11,6 +11,8 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import gettempdir
+from uuid import uuid4
 
 ROOT = Path(__file__).parents[1]
 QUESTION = {"story": ["Anna took the milk.", "Anna went to the garden."], "question": "Where is the milk?"}
@@ -21,7 +23,8 @@ class ServerProcess:
 
     def __init__(self, folder, *options, program=("-m", "server")):
         command = [sys.executable, *program, "--port", "0", "--grpc-port", "0", "--metrics-port", "0"]
-        command += ["--model-repository", str(folder), "--log-format", "json", *options]
+        command += ["--model-repository", str(folder), "--log-format", "json"]
+        command += ["--batch-file", str(Path(gettempdir()) / f"engram-{uuid4().hex}.sqlite3"), *options]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ENGRAM_")}
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True

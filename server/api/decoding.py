@@ -38,12 +38,20 @@ async def check_depth(body: bytes, most: int) -> None:
     Raises:
         MalformedBody: they are nested deeper.
     """
-    if body.count(b"[") + body.count(b"{") <= most:
-        return  # nearly always: there are not even that many
     if len(body) < THREAD_BYTES:
-        _check_depth(body, most)
+        require_depth(body, most)
     else:
-        await asyncio.to_thread(_check_depth, body, most)
+        await asyncio.to_thread(require_depth, body, most)
+
+
+def require_depth(body: bytes, most: int) -> None:
+    """Do what ``check_depth`` does, here and now; on a large body it takes a while.
+
+    Raises:
+        MalformedBody: lists and objects are nested deeper.
+    """
+    if body.count(b"[") + body.count(b"{") > most:  # hardly ever: there are not even that many
+        _check_depth(body, most)
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw) -> T:

@@ -45,6 +45,8 @@ STATUS: dict[type[Exception], int] = {
     errors.DeadlineExceeded: 504,
     errors.ShuttingDown: 503,
     errors.BundleError: 503,
+    errors.StoreUnavailable: 503,
+    errors.StorageFull: 507,
     errors.ExecutorLost: 503,
     Exception: 500,
 }

@@ -92,6 +92,7 @@ class _Families(Collector):
             yield _histograms(name, about, models, histogram)
         yield _waits(models)
         yield from _gauges(models)
+        yield from _batches(self._snapshot)
         yield from _server(self._snapshot)
 
 
@@ -189,6 +190,25 @@ def _gauges(models: list[ModelSnapshot]) -> Iterator[Metric]:
     for model in models:
         device.add_metric((model.name, str(model.version), model.runtime, model.device), 1)
     yield device
+
+
+def _batches(snapshot: Snapshot) -> Iterator[Metric]:
+    """Of batches that outlive their connection; those of one request are in the counts of its model."""
+    about = "Batches that were accepted, and those that ended, by their state."
+    batches = CounterMetricFamily("engram_batches", about, labels=("event",))
+    for event in ("accepted", "done", "failed", "cancelled"):
+        batches.add_metric((event,), snapshot.batches.get(event, 0))
+    yield batches
+    lines = CounterMetricFamily(
+        "engram_batch_lines",
+        "Lines of batches that were worked on, by what came of them.",
+        labels=("outcome",),
+    )
+    for outcome in ("done", "failed"):
+        lines.add_metric((outcome,), snapshot.batch_lines.get(outcome, 0))
+    yield lines
+    about = "Lines of batches in flight; ENGRAM_BATCH_WINDOW bounds them in each process."
+    yield GaugeMetricFamily("engram_batch_running_lines", about, value=snapshot.batch_running)
 
 
 def _server(snapshot: Snapshot) -> Iterator[Metric]:

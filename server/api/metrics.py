@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from server.api.exposition import CONTENT_TYPE, render
 from server.api.snapshot import ModelSnapshot, Snapshot
+from server.batches.records import BatchCounts
 from server.runtime.repository import Repository
 
 
@@ -27,10 +28,14 @@ class Metrics:
     Attributes:
         http: requests by their route and status; what no route took has the route ``none``.
         elsewhere: brings the snapshots of other processes, where there are any.
+        batches: what was done for batches.
+        batch_lines_running: tells how many of their lines run at this moment.
     """
 
     def __init__(self, repository: Repository) -> None:
         self.http: Counter[tuple[str, int]] = Counter()
+        self.batches = BatchCounts()
+        self.batch_lines_running: Callable[[], int] = int
         self.elsewhere: Callable[[], Awaitable[Iterable[Snapshot]]] | None = None
         self._paths: dict[Any, str] = {}
         self._repository = repository
@@ -54,6 +59,9 @@ class Metrics:
             [ModelSnapshot.of(model) for model in self._repository.models()],
             self.http,
             {sample.name: sample.value for sample in samples},
+            self.batches.lines,
+            self.batches.batches,
+            self.batch_lines_running(),
         )
 
     async def total(self) -> Snapshot:

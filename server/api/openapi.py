@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+from server.api.batches.description import batch_paths
+from server.api.batches.forms import BatchList, BatchStatus
+from server.api.batches.lines import LineError, line_type
 from server.api.compare import MOST_MODELS, CompareRequest
 from server.api.error_handlers import ErrorEnvelope, PlainError
 from server.api.health import Health
@@ -265,13 +268,19 @@ def document(title: str, version: str, tasks: Iterable[type[Task]], max_batch_it
     paths: Json = {}
     structs: list[type] = [ErrorEnvelope, PlainError, Health, ModelList, VocabularyList, CompareRequest]
     structs += {form.Body: None for form in FORMS.values()}
-    requests, answers = [], []
+    structs += [BatchStatus, BatchList, LineError]
+    tasks = list(tasks)
+    requests, answers, lines = [], [], []
     for task in tasks:
+        line = line_type(task)
+        lines.append(line.__name__)
+        structs.append(line)
         answer = answer_type(task)
         requests.append(task.Request.__name__)
         answers.append(answer.__name__)
         structs += [task.Request, answer, *events_of(task)]
         paths |= _task_paths(task, answer.__name__, max_batch_items)
+    paths |= batch_paths([task.name for task in tasks], lines, answers)
     paths |= {"/v1/compare": _compare(requests, answers)} | _fixed_paths()
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     return {

@@ -44,7 +44,10 @@ def connect(fleet: Fleet, repository: Repository, metrics: Metrics) -> Orders:
         return _encode(counts_of(metrics.snapshot()))
 
     async def inherit(counts: bytes) -> bytes:
-        take_over(_decode(counts), repository, metrics.http)
+        taken = _decode(counts)
+        take_over(taken, repository, metrics.http)
+        metrics.batches.lines.update(taken.batch_lines)
+        metrics.batches.batches.update(taken.batches)
         return b""
 
     repository.spread, metrics.elsewhere = spread, elsewhere
@@ -57,7 +60,7 @@ def counts_of(snapshot: Snapshot) -> Snapshot:
         replace(model, ready=True, executors=0, waiting=0, waiting_cells={}, running=0)
         for model in snapshot.models
     ]
-    return Snapshot(models, snapshot.http)
+    return replace(snapshot, models=models, process={}, batch_running=0)
 
 
 def take_over(counts: Snapshot, repository: Repository, http: Counter[tuple[str, int]]) -> None:

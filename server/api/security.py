@@ -37,10 +37,14 @@ Digests = tuple[tuple[bytes, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the name of the key, never the key itself."""
+    """Who asks: the name of the key, never the key itself.
+
+    Names may be shared and move from key to key; ``identity`` is that of this very key, and tells no more.
+    """
 
     name: str
     is_admin: bool = False
+    identity: str = "anonymous"
 
 
 ANONYMOUS = Caller("anonymous")
@@ -156,9 +160,9 @@ class Keys:
         if token is not None:
             digest = hashlib.sha256(token).digest()
             if (name := self.admin.name_of(digest)) is not None:
-                return Caller(name, is_admin=True)
+                return Caller(name, is_admin=True, identity=_identity(digest))
             if (name := self.api.name_of(digest)) is not None:
-                return Caller(name)
+                return Caller(name, identity=_identity(digest))
         return None if self.required else ANONYMOUS
 
     def require(self, headers: Headers) -> Caller:
@@ -187,6 +191,11 @@ class Keys:
         if not caller.is_admin:
             raise Forbidden("this key is no admin key")
         return caller
+
+
+def _identity(digest: bytes) -> str:
+    """Return what stands for a key in a database: nothing that this server compares keys with."""
+    return hashlib.sha256(b"identity of " + digest).hexdigest()
 
 
 def _secret(setting: SecretStr | None) -> str:

@@ -66,11 +66,15 @@ class Snapshot:
     """All numbers of one process, or of several together.
 
     ``http`` counts by route and status; ``process`` holds what the system says of the process, by name.
+    ``batch_lines`` and ``batches`` are counts of ``BatchCounts``, ``batch_running`` the lines in flight.
     """
 
     models: list[ModelSnapshot] = field(default_factory=list)
     http: dict[tuple[str, int], int] = field(default_factory=dict)
     process: dict[str, float] = field(default_factory=dict)
+    batch_lines: dict[str, int] = field(default_factory=dict)
+    batches: dict[str, int] = field(default_factory=dict)
+    batch_running: int = 0
 
     def plus(self, other: Snapshot) -> Snapshot:
         """Return the numbers of both."""
@@ -83,4 +87,11 @@ class Snapshot:
         process = {name: self.process.get(name, 0.0) + other.process.get(name, 0.0) for name in names}
         if starts := [part[STARTED] for part in (self.process, other.process) if STARTED in part]:
             process[STARTED] = min(starts)
-        return Snapshot(list(models.values()), dict(http), process)
+        return Snapshot(
+            list(models.values()),
+            dict(http),
+            process,
+            dict(Counter(self.batch_lines) + Counter(other.batch_lines)),
+            dict(Counter(self.batches) + Counter(other.batches)),
+            self.batch_running + other.batch_running,
+        )

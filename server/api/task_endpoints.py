@@ -223,12 +223,17 @@ def _note(exchange: Exchange, run: Run, model: LoadedModel) -> None:
 
 def answer_body(answer: Any, run: Run, model: LoadedModel, exchange: Exchange) -> bytes:
     """Encode an answer with what the envelope adds: model, timing, batch size."""
-    timing = Timing(round(run.queue_ms, 3), round(run.compute_ms, 3), round(exchange.elapsed_ms(), 3))
+    return _encode(answer_fields(answer, run, model, exchange.elapsed_ms()))
+
+
+def answer_fields(answer: Any, run: Run, model: LoadedModel, total_ms: float) -> dict[str, Any]:
+    """Return the fields of an answer and of its envelope."""
+    timing = Timing(round(run.queue_ms, 3), round(run.compute_ms, 3), round(total_ms, 3))
     fields = msgspec.structs.asdict(answer)
     fields.update(
         model=ModelReference(model.name, model.version), timing_ms=timing, batch_size=run.batch_size
     )
-    return _encode(fields)
+    return fields
 
 
 def items_of(request: Any) -> int:

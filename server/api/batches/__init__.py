@@ -1,0 +1,1 @@
+"""``/v1/batches``: batches that outlive their connection, over HTTP."""
