@@ -15,6 +15,7 @@ from engram.async_client import AsyncClient
 from engram.attention import Attention, Axis
 from engram.calls import QaOptions, QaRequest
 from engram.client import Client
+from engram.comparing import Comparison
 from engram.completing import CompleteOptions, CompleteRequest, Completion, WordChoice, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions
 from engram.errors import (
@@ -44,6 +45,7 @@ from engram.errors import (
 from engram.pointing import Measures, PointAnswer, PointOptions, PointRequest
 from engram.reading import Candidate, Mention, ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, Evidence, ItemError, Model, ModelVersion, ScoredAnswer, Timing
+from engram.translating import Sentence, TranslatedToken, TranslateOptions, Translation
 
 __version__ = version("engram-client")
 
@@ -55,6 +57,7 @@ __all__ = [
     "Axis",
     "Candidate",
     "Client",
+    "Comparison",
     "CompleteOptions",
     "CompleteRequest",
     "Completion",
@@ -89,10 +92,14 @@ __all__ = [
     "ReadOptions",
     "ReadRequest",
     "ScoredAnswer",
+    "Sentence",
     "ServerError",
     "ShuttingDown",
     "Timeout",
     "Timing",
+    "TranslateOptions",
+    "TranslatedToken",
+    "Translation",
     "Unauthorized",
     "Unavailable",
     "UnexpectedResponse",

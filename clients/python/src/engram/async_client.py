@@ -24,12 +24,13 @@ from engram.pointing import PointAnswer, PointOptions, PointRequest, Points, Poi
 from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
 from engram.streaming import EventReader, Stream
+from engram.translating_client import AsyncTranslatingClient
 
 E = TypeVar("E")
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncTranslatingClient):
     """Asks an Engram server from asyncio. Tasks of one event loop may share one.
 
     >>> async with AsyncClient() as client:

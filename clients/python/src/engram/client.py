@@ -23,12 +23,13 @@ from engram.pointing import PointAnswer, PointOptions, PointRequest, Points, Poi
 from engram.reading import ReadAnswer, ReadOptions, ReadRequest
 from engram.results import Answer, ItemError, Model
 from engram.streaming import EventReader, Stream
+from engram.translating_client import TranslatingClient
 
 E = TypeVar("E")
 T = TypeVar("T")
 
 
-class Client:
+class Client(TranslatingClient):
     """Asks an Engram server and waits for the answer. Threads may share one.
 
     >>> with Client() as client:

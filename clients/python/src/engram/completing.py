@@ -8,7 +8,7 @@ from typing import Any, Literal, Required, TypedDict
 
 from engram.attention import Attention
 from engram.calls import Call, PictureFormat, Reply, batch_call, checked_options, encode, picture_call
-from engram.results import ItemError, ModelVersion, Payload, Timing, model_version, timing
+from engram.results import ItemError, ModelVersion, Payload, Timing, attention_of, envelope_of
 from engram.streaming import MEDIA_TYPE, Stream
 
 
@@ -90,7 +90,6 @@ class WrittenWord:
     @classmethod
     def from_payload(cls, payload: Payload) -> WrittenWord:
         """Read one word of an answer, or one ``word`` event."""
-        attention = payload.get("attention")
         return cls(
             word=payload["word"],
             text=payload["text"],
@@ -99,7 +98,7 @@ class WrittenWord:
             from_vocabulary=payload["from_vocabulary"],
             sentinel_gate=payload["sentinel_gate"],
             alternatives=tuple(_choice(item) for item in payload.get("alternatives") or ()),
-            attention=Attention.from_payload(attention) if attention else None,
+            attention=attention_of(payload),
         )
 
     def __str__(self) -> str:
@@ -142,12 +141,7 @@ class Completion:
             score=payload["score"],
             words=tuple(WrittenWord.from_payload(word) for word in payload["words"]),
             state=payload.get("state"),
-            warnings=tuple(str(warning) for warning in payload.get("warnings") or ()),
-            model=model_version(payload.get("model")),
-            timing_ms=timing(payload.get("timing_ms")),
-            batch_size=payload.get("batch_size"),
-            request_id=request_id,
-            raw=payload,
+            **envelope_of(payload, request_id),
         )
 
     def __str__(self) -> str:

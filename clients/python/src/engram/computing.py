@@ -8,7 +8,7 @@ from typing import Literal, Required, TypedDict
 
 from engram.attention import Attention
 from engram.calls import Call, Reply, checked_options, encode
-from engram.results import ModelVersion, Payload, Timing, model_version, timing
+from engram.results import ModelVersion, Payload, Timing, attention_of, envelope_of
 
 Operation = Literal["add", "multiply", "sort", "reverse", "duplicate"]
 
@@ -67,18 +67,12 @@ class ComputeAnswer:
     @classmethod
     def from_payload(cls, payload: Payload, request_id: str | None = None) -> ComputeAnswer:
         """Read one answer of ``/v1/compute``."""
-        attention = payload.get("attention")
         return cls(
             result=payload["result"],
             score=payload["score"],
             steps=payload["steps"],
-            attention=Attention.from_payload(attention) if attention else None,
-            warnings=tuple(str(warning) for warning in payload.get("warnings") or ()),
-            model=model_version(payload.get("model")),
-            timing_ms=timing(payload.get("timing_ms")),
-            batch_size=payload.get("batch_size"),
-            request_id=request_id,
-            raw=payload,
+            attention=attention_of(payload),
+            **envelope_of(payload, request_id),
         )
 
     def __str__(self) -> str:

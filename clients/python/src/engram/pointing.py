@@ -8,7 +8,7 @@ from typing import Any, Literal, Required, TypedDict
 
 from engram.attention import Attention
 from engram.calls import Call, PictureFormat, Reply, batch_call, checked_options, encode, picture_call
-from engram.results import ItemError, ModelVersion, Payload, Timing, model_version, timing
+from engram.results import ItemError, ModelVersion, Payload, Timing, attention_of, envelope_of
 
 PointTask = Literal["convex_hull", "delaunay", "tour"]
 Points = Iterable[Sequence[float]]
@@ -92,20 +92,14 @@ class PointAnswer:
     @classmethod
     def from_payload(cls, payload: Payload, request_id: str | None = None) -> PointAnswer:
         """Read one answer of ``/v1/point`` or ``/v1/point/batch``."""
-        attention = payload.get("attention")
         known = {name: payload["measures"].get(name) for name in Measures.__annotations__}
         return cls(
             indices=tuple(tuple(one) if isinstance(one, list) else one for one in payload["indices"]),
             valid=payload["valid"],
             score=payload["score"],
             measures=Measures(**known),
-            attention=Attention.from_payload(attention) if attention else None,
-            warnings=tuple(str(warning) for warning in payload.get("warnings") or ()),
-            model=model_version(payload.get("model")),
-            timing_ms=timing(payload.get("timing_ms")),
-            batch_size=payload.get("batch_size"),
-            request_id=request_id,
-            raw=payload,
+            attention=attention_of(payload),
+            **envelope_of(payload, request_id),
         )
 
     @property

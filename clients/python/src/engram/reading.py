@@ -8,7 +8,7 @@ from typing import Any, Literal, Required, TypedDict
 
 from engram.attention import Attention
 from engram.calls import Call, PictureFormat, Reply, batch_call, checked_options, encode, picture_call
-from engram.results import ItemError, ModelVersion, Payload, Timing, model_version, timing
+from engram.results import ItemError, ModelVersion, Payload, Timing, attention_of, envelope_of
 
 
 class ReadOptions(TypedDict, total=False):
@@ -90,18 +90,12 @@ class ReadAnswer:
     @classmethod
     def from_payload(cls, payload: Payload, request_id: str | None = None) -> ReadAnswer:
         """Read one answer of ``/v1/read`` or ``/v1/read/batch``."""
-        attention = payload.get("attention")
         return cls(
             answer=payload["answer"],
             score=payload["score"],
             candidates=tuple(_candidate(item) for item in payload.get("candidates") or ()),
-            attention=Attention.from_payload(attention) if attention else None,
-            warnings=tuple(str(warning) for warning in payload.get("warnings") or ()),
-            model=model_version(payload.get("model")),
-            timing_ms=timing(payload.get("timing_ms")),
-            batch_size=payload.get("batch_size"),
-            request_id=request_id,
-            raw=payload,
+            attention=attention_of(payload),
+            **envelope_of(payload, request_id),
         )
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from engram.attention import Attention
 from engram.errors import APIStatusError, error_class
@@ -94,7 +94,6 @@ class Answer:
     @classmethod
     def from_payload(cls, payload: Payload, request_id: str | None = None) -> Answer:
         """Read one answer of ``/v1/qa`` or ``/v1/qa/batch``."""
-        attention = payload.get("attention")
         return cls(
             answer=payload["answer"],
             score=payload["score"],
@@ -104,13 +103,8 @@ class Answer:
                 Evidence(item["index"], item["text"], item["weight"])
                 for item in payload.get("evidence") or ()
             ),
-            attention=Attention.from_payload(attention) if attention else None,
-            warnings=tuple(str(warning) for warning in payload.get("warnings") or ()),
-            model=model_version(payload.get("model")),
-            timing_ms=timing(payload.get("timing_ms")),
-            batch_size=payload.get("batch_size"),
-            request_id=request_id,
-            raw=payload,
+            attention=attention_of(payload),
+            **envelope_of(payload, request_id),
         )
 
     def __str__(self) -> str:
@@ -209,18 +203,45 @@ def _scored(items: Any) -> tuple[ScoredAnswer, ...]:
     return tuple(ScoredAnswer(item["answer"], item["score"]) for item in items or ())
 
 
-def model_version(payload: Payload | None) -> ModelVersion | None:
-    """Read the model that answered."""
-    return ModelVersion(payload["name"], str(payload.get("version", ""))) if payload else None
-
-
 def _version(item: Any) -> str:
     """Read a version that is listed bare or described."""
     return str(item["version"] if isinstance(item, Mapping) else item)
 
 
-def timing(payload: Payload | None) -> Timing | None:
-    """Read where the time went."""
+def attention_of(payload: Payload) -> Attention | None:
+    """Read the attention of an answer, or of a part of it."""
+    attention = payload.get("attention")
+    return Attention.from_payload(attention) if attention else None
+
+
+class Envelope(TypedDict):
+    """What every answer carries beside what was asked for; the answers say what it means."""
+
+    warnings: tuple[str, ...]
+    model: ModelVersion | None
+    timing_ms: Timing | None
+    batch_size: int | None
+    request_id: str | None
+    raw: Payload
+
+
+def envelope_of(payload: Payload, request_id: str | None) -> Envelope:
+    """Read what every answer carries."""
+    return {
+        "warnings": tuple(str(warning) for warning in payload.get("warnings") or ()),
+        "model": _model_version(payload.get("model")),
+        "timing_ms": _timing(payload.get("timing_ms")),
+        "batch_size": payload.get("batch_size"),
+        "request_id": request_id,
+        "raw": payload,
+    }
+
+
+def _model_version(payload: Payload | None) -> ModelVersion | None:
+    return ModelVersion(payload["name"], str(payload.get("version", ""))) if payload else None
+
+
+def _timing(payload: Payload | None) -> Timing | None:
     if not payload:
         return None
     return Timing(payload.get("queue", 0.0), payload.get("compute", 0.0), payload.get("total", 0.0))

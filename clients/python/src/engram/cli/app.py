@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engram import __version__
 from engram.calls import QaOptions, QaRequest
 from engram.cli import inputs, report
+from engram.cli.bulk import progress_over
 from engram.cli.common import EXIT_CODES, Json, Timeout, Url, connect, console, save, warn
+from engram.cli.compare import EXAMPLES as COMPARE_EXAMPLES
+from engram.cli.compare import compare
 from engram.cli.complete import EXAMPLES as COMPLETE_EXAMPLES
 from engram.cli.complete import complete
 from engram.cli.compute import EXAMPLES as COMPUTE_EXAMPLES
@@ -21,6 +23,8 @@ from engram.cli.point import EXAMPLES as POINT_EXAMPLES
 from engram.cli.point import point
 from engram.cli.read import EXAMPLES as READ_EXAMPLES
 from engram.cli.read import read
+from engram.cli.translate import EXAMPLES as TRANSLATE_EXAMPLES
+from engram.cli.translate import translate
 from engram.client import Client
 from engram.options import DEFAULT_TIMEOUT_S
 from engram.results import Answer, ItemError
@@ -188,17 +192,7 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
     """Ask in batches behind a progress bar; leave with the code of the first failure, if there is one."""
     results: list[tuple[str, Answer | ItemError]] = []
     settings: QaOptions = {"attention": "none", **options}
-    progress = Progress(
-        TextColumn("asking"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console(stderr=True),
-        transient=True,
-    )
-    progress.disable = not progress.console.is_terminal
-    with progress:
-        task = progress.add_task("", total=len(questions))
+    with progress_over("asking", len(questions)) as advance:
         for start in range(0, len(questions), QUESTIONS_AT_ONCE):
             some = questions[start : start + QUESTIONS_AT_ONCE]
             requests: list[QaRequest] = [
@@ -208,7 +202,7 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
                 results.append((question, result))
                 if as_json:
                     report.write_json(report.payload_of(question, result))
-            progress.advance(task, len(some))
+            advance(len(some))
     if not as_json:
         report.show_answers(console(), results)
     failures = [result for _, result in results if isinstance(result, ItemError)]
@@ -221,3 +215,5 @@ app.command(epilog=READ_EXAMPLES)(read)
 app.command(epilog=COMPUTE_EXAMPLES)(compute)
 app.command(epilog=COMPLETE_EXAMPLES)(complete)
 app.command(epilog=POINT_EXAMPLES)(point)
+app.command(epilog=TRANSLATE_EXAMPLES)(translate)
+app.command(epilog=COMPARE_EXAMPLES)(compare)

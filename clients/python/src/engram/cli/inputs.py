@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import typer
 
@@ -44,6 +45,34 @@ def read_questions(source: str) -> list[str]:
     if not questions:
         raise UsageProblem(f"there are no questions in {_name(source)}")
     return questions
+
+
+def read_lines(source: str) -> tuple[Iterator[str], int | None]:
+    """Return the lines of a file, or of standard input for ``-``, as they are read, and how many there are.
+
+    Lines come without their ends. Of standard input nobody knows the number.
+
+    Raises:
+        UsageProblem: It cannot be read, now or on the way.
+    """
+    if source == STDIN:
+        return _lines(typer.get_binary_stream("stdin"), source), None
+    try:
+        with Path(source).open("rb") as file:
+            total = sum(1 for _ in file)
+        return _lines(Path(source).open("rb"), source), total
+    except OSError as error:
+        raise UsageProblem(f"cannot read the text {source!r}: {error.strerror}") from error
+
+
+def _lines(file: BinaryIO, source: str) -> Iterator[str]:
+    with file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UsageProblem(f"line {number} of {_name(source)} is not UTF-8 text") from error
+            yield text.rstrip("\r\n")
 
 
 def picture_format(path: Path) -> PictureFormat:

@@ -25,8 +25,13 @@ MARKED_WEIGHT = 0.1
 
 def write_json(payload: Any) -> None:
     """Write one line of JSON."""
+    typer.echo(json_line(payload))
+
+
+def json_line(payload: Any) -> str:
+    """Return a payload as JSON that standard output can show."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    typer.echo(json.dumps(payload, ensure_ascii=not utf8))
+    return json.dumps(payload, ensure_ascii=not utf8)
 
 
 def show_answer(console: Console, question: str, answer: Answer, show_all: bool) -> None:

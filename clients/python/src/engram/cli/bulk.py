@@ -1,0 +1,73 @@
+"""Long work in small pieces: several requests on their way, results in order, a bar, little memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from engram.cli.common import console
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+REQUESTS_AT_ONCE = 4
+"""Requests that are on their way at the same time: a server joins them into batches."""
+
+
+def in_order(
+    items: Iterable[T],
+    at_once: int,
+    work: Callable[[list[T]], R],
+    workers: int = REQUESTS_AT_ONCE,
+) -> Iterator[tuple[list[T], R]]:
+    """Do work on items, so many at once, and yield what comes of them in their order.
+
+    Items are read as they are needed: twice the number of workers wait at most, each with its chunk.
+    """
+    waiting: deque[tuple[list[T], Future[R]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="engram")
+    try:
+        for chunk in chunks(items, at_once):
+            waiting.append((chunk, pool.submit(work, chunk)))
+            if len(waiting) == 2 * workers:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of ``size`` items, the last of what is left."""
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+@contextmanager
+def progress_over(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error, if that is a terminal, and yield what moves it on."""
+    progress = Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        transient=True,
+    )
+    progress.disable = not progress.console.is_terminal
+    with progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,105 @@
+"""A file translated line by line: several requests on their way, lines out in order, little memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO, TypeAlias
+
+from engram.cli import report
+from engram.cli.bulk import in_order, progress_over
+from engram.cli.failures import UsageProblem, complain
+from engram.client import Client
+from engram.results import ItemError
+from engram.translating import TranslateOptions, Translation
+
+LINES_AT_ONCE = 32
+"""Lines in one HTTP request: enough to be fast, few enough for the progress bar to move."""
+
+TRY_AGAIN = frozenset({"overloaded", "executor_lost", "model_not_ready"})
+"""Why a line may be asked again, alone."""
+
+Result: TypeAlias = Translation | ItemError | None
+"""What becomes of a line; nothing where it has neither letter nor digit, and stays as it is."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where lines go, how many are expected, and whether as JSON."""
+
+    out: TextIO
+    total: int | None
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """How many lines have no translation, and why the first has none."""
+
+    count: int
+    first: ItemError
+
+
+def translate_lines(
+    client: Client, lines: Iterable[str], options: TranslateOptions, destination: Destination
+) -> Failed | None:
+    """Translate line by line; a line that cannot be comes out empty, with the reason on standard error."""
+    # Many lines leave the way to whoever waits for one.
+    patient = client.with_options(headers={"X-Priority": "batch"})
+    quick: TranslateOptions = {**options, "attention": "none"}
+    failed: Failed | None = None
+    number = 0
+    with progress_over("translating", destination.total) as advance:
+        for chunk, results in in_order(lines, LINES_AT_ONCE, lambda some: _results(patient, some, quick)):
+            for line, result in zip(chunk, results, strict=True):
+                number += 1
+                if isinstance(result, ItemError):
+                    failed = Failed(failed.count + 1 if failed else 1, failed.first if failed else result)
+                    complain(f"line {number}: {result.message}")
+                destination.out.write(_written(line, result, destination.as_json) + "\n")
+            destination.out.flush()
+            advance(len(chunk))
+    return failed
+
+
+@contextmanager
+def opened(path: Path | None) -> Iterator[TextIO]:
+    """Open a file to write, closed at the end, or standard output, which stays open.
+
+    Raises:
+        UsageProblem: It cannot be written.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageProblem(f"cannot write {str(path)!r}: {error.strerror}") from error
+    with file:
+        yield file
+
+
+def _results(client: Client, lines: list[str], options: TranslateOptions) -> list[Result]:
+    worded = [place for place, line in enumerate(lines) if any(map(str.isalnum, line))]
+    results: list[Result] = [None] * len(lines)
+    found = client.translate([lines[place] for place in worded], **options)
+    for place, result in zip(worded, found, strict=True):
+        again = isinstance(result, ItemError) and result.code in TRY_AGAIN
+        results[place] = client.translate([lines[place]], **options)[0] if again else result
+    return results
+
+
+def _written(line: str, result: Result, as_json: bool) -> str:
+    match result:
+        case ItemError():
+            return report.json_line({"source": line, "error": result.raw}) if as_json else ""
+        case Translation():
+            # The server may break lines where the text has a break that is none to a file.
+            said = " ".join(result.text.splitlines())
+            return report.json_line({"source": line, **result.raw}) if as_json else said
+        case None:
+            return report.json_line({"source": line, "text": line}) if as_json else line
