@@ -22,6 +22,10 @@ from server.tasks.stepwise import Feed
 
 Row = NDArray[np.float32]
 
+NEAR = 10.0
+"""Continuations whose log-probability is that near to the best are looked at first: they are few and nearly
+always enough, and all of them are many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -130,9 +134,12 @@ class TranslatingSearch:
             return [(0, piece, self._checked(self._open[0].total + float(scores_RV[0, piece])))]
         totals_RV = np.array([one.total for one in self._open], np.float32)[:, None] + scores_RV
         flat = totals_RV.ravel()
-        self._checked(float(flat.max()))
+        best = self._checked(float(flat.max()))
         count = min(2 * self._aim.beam, flat.size)
-        places = np.argpartition(-flat, count - 1)[:count]
+        places = np.flatnonzero(flat >= best - NEAR)
+        if len(places) < count:
+            places = np.arange(flat.size)
+        places = places[np.argpartition(-flat[places], count - 1)[:count]]
         places = places[np.lexsort((places, -flat[places]))]
         rows, pieces = np.divmod(places, scores_RV.shape[1])
         return list(zip(rows.tolist(), pieces.tolist(), flat[places].tolist(), strict=True))
