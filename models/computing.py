@@ -23,7 +23,7 @@ from models.learning import Cell, DataChoice, Plan, ResultTable
 from models.presets import options_from
 from models.recipe import Evaluation
 from models.training import TrainingOptions
-from server.tasks.computing import OPERANDS, Operation
+from server.tasks.computing import OPERANDS, Operation, alphabet
 
 IGNORED = -1
 """The target of a cell outside a request."""
@@ -51,20 +51,24 @@ class ComputingOptions:
     """What is learnt from, and how.
 
     Every batch has ``each`` problems of every size in ``cells`` (Freivalds and Liepins 2017, section 4: all
-    sizes at once, no curriculum), where an entry stands for the sizes above the one before;
-    ``batches_an_epoch`` of them are an epoch. A share of ``structured`` problems is not random: long carries,
-    highest digits, equal operands. What logits beyond their limit cost is weighed so that it is
-    ``saturation_share`` of the loss, at most ``saturation_cost`` times the excess. Validation is on
-    ``longer`` cells as well: it is longer problems that tell whether an algorithm has been learnt. ``fast``
-    takes the training steps of a CPU in C++. ``serve_max_cells`` is the limit a bundle will state.
+    sizes at once), where an entry stands for the sizes above the one before; ``batches_an_epoch`` of them
+    are an epoch. A share of ``structured`` problems is not random: long carries, highest digits, equal
+    operands. The first ``first_epochs`` leave out entries above ``first_cells``, which costs a quarter and
+    teaches as much, and have the share ``first_structured``. What logits beyond their limit cost is weighed
+    so that it is ``saturation_share`` of the loss, at most ``saturation_cost`` times the excess. Validation
+    is on ``longer`` cells as well: it is longer problems that tell whether an algorithm has been learnt.
+    ``fast`` takes the training steps of a CPU in C++. ``serve_max_cells`` is the limit a bundle will state.
     """
 
     cells: tuple[int, ...] = (5, 7, 11, 15, 19, 25, 29, 35, 41)
     each: int = 16
     batches_an_epoch: int = 100
+    first_epochs: int = 0
+    first_cells: int = 25
+    first_structured: float = 0.0
     structured: float = 0.0
     saturation_cost: float = 1e-3
-    saturation_share: float = 3e-3
+    saturation_share: float = 1e-2
     longer: tuple[int, ...] = (81, 161)
     valid_each: int = 32
     fast: bool = False
@@ -74,8 +78,11 @@ class ComputingOptions:
         """Refuse sizes that have no order."""
         if not self.cells or list(self.cells) != sorted(set(self.cells)):
             raise ValueError(f"learning.cells must ascend, got {list(self.cells)}")
-        if not 0 <= self.structured <= 1:
-            raise ValueError(f"learning.structured is a share, from 0 to 1, not {self.structured}")
+        if self.first_epochs and self.first_cells < self.cells[0]:
+            raise ValueError(f"learning.first_cells must be at least {self.cells[0]}, got {self.first_cells}")
+        for name in ("first_structured", "structured"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"learning.{name} is a share, from 0 to 1, not {getattr(self, name)}")
 
 
 class Cells(NamedTuple):
@@ -102,8 +109,9 @@ class ComputingRecipe:
             ValueError: a field of ``shape`` is wrong.
         """
         self.operation = cast(Operation, self.data.operation)
+        symbols = alphabet(self.operation, self.data.base)
         self.config: DiagonalNeuralGPUConfig = options_from(
-            FAMILIES[self.family].config, "network", self.shape, symbols=self.data.base + 3
+            FAMILIES[self.family].config, "network", self.shape, symbols=symbols
         )
         if self.options.fast:
             check_fast(self.config.maps, self.device)
@@ -116,20 +124,20 @@ class ComputingRecipe:
         return network
 
     def batches(self, epoch: int, epochs: int, rng: np.random.Generator) -> tuple[int, Iterable[list[Cells]]]:
-        """Generate fresh problems; each batch has all sizes."""
-        return self.options.batches_an_epoch * self._problems, self._drawn(rng)
-
-    @property
-    def _problems(self) -> int:
-        return len(self.options.cells) * self.options.each
-
-    def _drawn(self, rng: np.random.Generator) -> Iterator[list[Cells]]:
+        """Generate fresh problems; each batch has all sizes of its epoch."""
         options = self.options
-        problems = stream(
-            self.operation, self.data.base, options.cells, options.each, rng, structured=options.structured
-        )
+        first = epoch < options.first_epochs
+        most = options.first_cells if first else max(options.cells)
+        cells = [size for size in options.cells if size <= most]
+        structured = options.first_structured if first else options.structured
+        count = options.batches_an_epoch * len(cells) * options.each
+        return count, self._drawn(cells, structured, rng)
+
+    def _drawn(self, cells: list[int], structured: float, rng: np.random.Generator) -> Iterator[list[Cells]]:
+        options = self.options
+        problems = stream(self.operation, self.data.base, cells, options.each, rng, structured=structured)
         for _ in range(options.batches_an_epoch):
-            yield [self._encoded(next(problems)) for _ in options.cells]
+            yield [self._encoded(next(problems)) for _ in cells]
 
     def _encoded(self, problems: Sequence[Problem]) -> Cells:
         symbols_BC, targets_BC = encode(problems)
@@ -146,7 +154,7 @@ class ComputingRecipe:
             excesses.append(computed.saturation)
         entropy, excess = torch.stack(entropies).mean(), torch.stack(excesses).mean()
         share = self.options.saturation_share * float(entropy.detach()) / max(float(excess.detach()), 1e-9)
-        return entropy + min(self.options.saturation_cost, share) * excess, self._problems
+        return entropy + min(self.options.saturation_cost, share) * excess, len(batch) * self.options.each
 
     def evaluate(self, network: nn.Module) -> Evaluation:
         """Measure wrong results on the longest training size and the longer ones, of every kind.

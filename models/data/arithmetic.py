@@ -84,9 +84,7 @@ def operand_digits(operation: Operation, cells: int) -> int:
     """Return how many digits each operand has where all cells are in use."""
     return max(
         1,
-        {"add": (cells - 1) // 2, "multiply": (cells - 1) // 2, "duplicate": cells // 2}.get(
-            operation, cells
-        ),
+        {"add": cells - 1, "multiply": (cells - 1) // 2, "duplicate": cells // 2}.get(operation, cells),
     )
 
 

@@ -1,8 +1,10 @@
 """Computing with digits: operands in, digits out, with how much each cell of the memory was rewritten.
 
 A model reads symbols in cells: 0 is nothing, ``1 + d`` the digit ``d``, ``base + 1`` the sign between two
-operands, ``base + 2`` an empty cell to work in. Numbers lie least significant digit first, both operands with
-the same number of digits; training and evaluation lay them out with the same functions.
+operands, ``base + 2`` an empty cell to work in, and ``base + 3 + a * base + b`` the digits ``a`` over ``b``.
+Numbers lie least significant digit first, both operands with the same number of digits: one over the other
+to be added, as on paper, and one behind the other to be multiplied. Training and evaluation lay them out with
+the same functions.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Base = Literal[2, 10]
 OPERANDS: Mapping[str, int] = {"add": 2, "multiply": 2, "sort": 1, "reverse": 1, "duplicate": 1}
 """How many operands an operation takes."""
 
-SIGNS: Mapping[str, str] = {"add": "+", "multiply": "*"}
+SIGN = "*"
 EMPTY = "·"
 """The label of a cell that holds nothing yet."""
 
@@ -97,7 +99,7 @@ class Computing:
         dims = {spec.name: spec.dims for spec in (*manifest.signature.inputs, *manifest.signature.outputs)}
         expected = {
             "symbols": ("batch", "cells"),
-            "probabilities": ("batch", "cells", base + 3),
+            "probabilities": ("batch", "cells", alphabet(operation, base)),
             "attention": ("batch", "cells", "cells"),
         }
         for name, axes in expected.items():
@@ -163,10 +165,15 @@ class Computing:
                 f"attention has {activity_SC.size} weights, an answer carries {self._max_attention_weights} "
                 "(ENGRAM_MAX_ATTENTION_WEIGHTS): only the largest of each step are given"
             )
-        cells = labels(context.request.operation, context.request.base, context.symbols)
+        cells = labels(context.request.base, context.symbols)
         steps = [str(step + 1) for step in range(len(activity_SC))]
         spec, top_k = bundle.manifest.signature.attention, context.request.attention_top_k
         return attend(spec, activity_SC, {"step": steps, "cell": cells}, form=form, top_k=top_k)
+
+
+def alphabet(operation: Operation, base: int) -> int:
+    """Return how many symbols a model of this operation knows."""
+    return base + 3 + (base * base if operation == "add" else 0)
 
 
 def lay_out(operation: Operation, operands: Sequence[str], base: int) -> NDArray[np.int64]:
@@ -179,8 +186,10 @@ def lay_out(operation: Operation, operands: Sequence[str], base: int) -> NDArray
     """
     if OPERANDS[operation] == 2:
         length = max(map(len, operands))
-        first, second = (_digits(operand.zfill(length))[::-1] + 1 for operand in operands)
-        return np.concatenate((first, [base + 1], second))
+        first, second = (_digits(operand.zfill(length))[::-1] for operand in operands)
+        if operation == "add":
+            return np.concatenate((base + 3 + first * base + second, [base + 2]))
+        return np.concatenate((first + 1, [base + 1], second + 1))
     symbols = _digits(operands[0]) + 1
     room = len(symbols) if operation == "duplicate" else 0
     return np.concatenate((symbols, np.full(room, base + 2, dtype=np.int64)))
@@ -198,9 +207,10 @@ def read_digits(operation: Operation, digits: Sequence[int] | NDArray[np.int64])
     return (text[::-1].lstrip("0") or "0") if OPERANDS[operation] == 2 else text
 
 
-def labels(operation: Operation, base: int, symbols: NDArray[np.int64]) -> list[str]:
+def labels(base: int, symbols: NDArray[np.int64]) -> list[str]:
     """Return what stands in each cell at first, for people."""
-    names = ["", *map(str, range(base)), SIGNS.get(operation, ""), EMPTY]
+    pairs = (f"{first}+{second}" for first in range(base) for second in range(base))
+    names = ["", *map(str, range(base)), SIGN, EMPTY, *pairs]
     return [names[symbol] for symbol in symbols]
 
 

@@ -57,7 +57,7 @@ def test_a_carry_chain_is_long():
 
 
 def test_batches_mix_sizes_and_mark_what_is_outside():
-    problems = [problem("add", 2, digits, np.random.default_rng(2)) for digits in (1, 3)]
+    problems = [problem("multiply", 2, digits, np.random.default_rng(2)) for digits in (1, 3)]
     symbols_BC, targets_BC = encode(problems)
     assert symbols_BC.shape == targets_BC.shape == (2, 7)
     assert (symbols_BC[0, 3:] == 0).all()
