@@ -13,22 +13,29 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 
+def moved(cells_BNCM: Tensor, columns: int, cells: int = 0) -> Tensor:
+    """Return what stands so many columns to the left of each cell, and so many cells before it; zero outside."""
+    return pad(cells_BNCM, (0, 0, cells, -cells, columns, -columns))
+
+
 def neighbours(cells_BNCM: Tensor, columns: int, width: int) -> Tensor:
     """Return each cell with the cells around it, ``[B, N, C, columns * width * M]``; zero outside."""
     around_n, around_c = columns // 2, width // 2
-    padded = pad(cells_BNCM, (0, 0, around_c, around_c, around_n, around_n))
-    rows, cells = cells_BNCM.shape[1], cells_BNCM.shape[2]
     return torch.cat(
-        [padded[:, n : n + rows, c : c + cells] for n in range(columns) for c in range(width)], dim=-1
+        [
+            moved(cells_BNCM, around_n - n, around_c - c) if (n, c) != (around_n, around_c) else cells_BNCM
+            for n in range(columns)
+            for c in range(width)
+        ],
+        dim=-1,
     )
 
 
 def shifted(cells_BNCM: Tensor) -> Tensor:
     """Carry a third of the maps one column to the right and a third to the left."""
-    third = cells_BNCM.shape[-1] // 3
-    right = pad(cells_BNCM[:, :-1, :, :third], (0, 0, 0, 0, 1, 0))
-    left = pad(cells_BNCM[:, 1:, :, third : 2 * third], (0, 0, 0, 0, 0, 1))
-    return torch.cat([right, left, cells_BNCM[..., 2 * third :]], dim=-1)
+    third, maps = cells_BNCM.shape[-1] // 3, cells_BNCM.shape[-1]
+    to_right, to_left, rest = cells_BNCM.split((third, third, maps - 2 * third), dim=-1)
+    return torch.cat([moved(to_right, 1), moved(to_left, -1), rest], dim=-1)
 
 
 def column(cells_BNCM: Tensor, place_B: Tensor) -> Tensor:

@@ -53,9 +53,12 @@ class ListeningUnit(nn.Module):
         """
         seen_BNCX = self.seeing(neighbours(cells_BNCM, self.kernel, 1) if self.kernel > 1 else cells_BNCM)
         told_BNCX = reminder_BNCX + self.hearing(heard_BX)[:, None, None]
-        both = 2 * self.maps
-        update, reset = torch.sigmoid(seen_BNCX[..., :both] + told_BNCX[..., :both]).chunk(2, dim=-1)
-        new = torch.tanh(told_BNCX[..., both:] + reset * seen_BNCX[..., both:])
+        parts = (2 * self.maps, self.maps)
+        (seen_gates, seen_new), (told_gates, told_new) = (
+            one.split(parts, dim=-1) for one in (seen_BNCX, told_BNCX)
+        )
+        update, reset = torch.sigmoid(seen_gates + told_gates).chunk(2, dim=-1)
+        new = torch.tanh(told_new + reset * seen_new)
         kept = shifted(cells_BNCM) if self.diagonal else cells_BNCM
         written_BNCM: Tensor = new + update * (kept - new)
         return written_BNCM

@@ -68,7 +68,7 @@ def test_what_a_row_is_told_ends_with_its_own_source(variant):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["attention", "window"])
+@pytest.mark.parametrize("variant", ["attention", "window", "listening"])
 def test_the_exported_files_are_the_network(variant):
     graphs = translation_graphs(checkpoint(variant))
     with warnings.catch_warnings():
