@@ -99,7 +99,10 @@ class Texts:
     notes: tuple[str, ...] = ()
 
     def words(self, most: int, at_least: int) -> list[str]:
-        """Return the training texts' most frequent words, entity ids (``@entity7``) left out."""
+        """Return the training texts' most frequent words in alphabetical order, entity ids (``@entity7``) left out.
+
+        Data of the same words has the same vocabulary, whatever their counts.
+        """
         cut = cache(reading_vocabulary(()).split)  # sentences come again and again
         counts = Counter(word for article in self.articles for one in article for word in one.words)
         for one in self.train:
@@ -108,7 +111,7 @@ class Texts:
         kept = [
             word for word, count in counts.most_common() if count >= at_least and not word.startswith("@")
         ]
-        return kept[:most]
+        return sorted(kept[:most])
 
 
 def load_texts(selection: ReadingSelection, seed: int) -> Texts:

@@ -266,11 +266,18 @@ class Trainer:
 
 
 def _weights_for(recipe: Recipe, begin_with: Checkpoint) -> dict[str, Tensor]:
-    """Return the weights to begin with, once it is certain that they are of the same network."""
+    """Return the weights to begin with, once it is certain that they are of the same network.
+
+    What is dropped while learning may differ.
+    """
     planned = recipe.checkpoint(recipe.network(), {}, {})
-    for what in ("family", "config", "words", "answers"):
+    for what in ("family", "words", "answers"):
         if getattr(planned, what) != getattr(begin_with, what):
             raise TrainingStopped(f"the network to begin with is another one: its {what} differ")
+    ours, theirs = planned.config, begin_with.config
+    for name in ours | theirs:
+        if ours.get(name) != theirs.get(name) and not name.endswith("dropout"):
+            raise TrainingStopped(f"the network to begin with is another one: its {name} differs")
     return begin_with.weights
 
 

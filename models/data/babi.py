@@ -155,6 +155,10 @@ INTERCHANGEABLE: dict[str, tuple[tuple[Alias, ...], ...]] = {
     "5": (_FRIENDS, _PLACES, _OBJECTS),
     "7": (_PEOPLE, _PLACES, _OBJECTS),
     "8": (_PEOPLE, _PLACES),
+    "14": (
+        tuple((n,) for n in ("mary", "bill", "fred", "julie")),
+        tuple((n,) for n in ("bedroom", "cinema", "kitchen", "office", "park", "school")),
+    ),
     "16": (
         tuple((n,) for n in ("lily", "bernhard", "greg", "julius", "brian")),
         tuple((n,) for n in ("swan", "lion", "rhino", "frog")),

@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -288,3 +289,15 @@ def test_the_weights_of_another_network_are_refused(tmp_path):
     other = Line(answers=("b",))
     with pytest.raises(TrainingStopped, match="another one: its answers differ"):
         Trainer(other, TrainingOptions(), tmp_path / "second", {}, quiet=True, begin_with=first)
+
+
+def test_only_what_is_dropped_may_differ_from_the_network_to_begin_with(tmp_path):
+    first = load_checkpoint(trainer(tmp_path / "first").fit())
+
+    def begin(**config):
+        begin_with = replace(first, config=config)
+        Trainer(Line(), TrainingOptions(), tmp_path / "second", {}, quiet=True, begin_with=begin_with)
+
+    begin(dropout=0.1, readout_dropout=0.2)
+    with pytest.raises(TrainingStopped, match="another one: its hidden differs"):
+        begin(hidden=3)
