@@ -12,7 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -44,7 +44,7 @@ class Caller:
 
     name: str
     is_admin: bool = False
-    identity: str = "anonymous"
+    identity: str = field(default="anonymous", compare=False)
 
 
 ANONYMOUS = Caller("anonymous")

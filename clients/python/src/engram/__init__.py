@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 from engram.async_client import AsyncClient
 from engram.attention import Attention, Axis
+from engram.batches import Batch, BatchResult
 from engram.calls import QaOptions, QaRequest
 from engram.client import Client
 from engram.comparing import Comparison
@@ -20,6 +21,7 @@ from engram.completing import CompleteOptions, CompleteRequest, Completion, Word
 from engram.computing import ComputeAnswer, ComputeOptions
 from engram.errors import (
     APIStatusError,
+    BatchesUnavailable,
     ConfigurationError,
     ConnectionFailed,
     DeadlineExceeded,
@@ -36,6 +38,7 @@ from engram.errors import (
     PayloadTooLarge,
     ServerError,
     ShuttingDown,
+    StorageFull,
     Timeout,
     Unauthorized,
     Unavailable,
@@ -55,6 +58,9 @@ __all__ = [
     "AsyncClient",
     "Attention",
     "Axis",
+    "Batch",
+    "BatchResult",
+    "BatchesUnavailable",
     "Candidate",
     "Client",
     "Comparison",
@@ -95,6 +101,7 @@ __all__ = [
     "Sentence",
     "ServerError",
     "ShuttingDown",
+    "StorageFull",
     "Timeout",
     "Timing",
     "TranslateOptions",

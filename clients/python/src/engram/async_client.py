@@ -14,6 +14,7 @@ from typing import Self, TypeVar, Unpack
 import httpx2
 
 from engram import calls, completing, computing, pointing, reading
+from engram.batches_client import AsyncBatches
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.completing import CompleteOptions, CompleteRequest, Completion, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
@@ -214,6 +215,11 @@ class AsyncClient(AsyncTranslatingClient):
         """Let a language model go on with a text, and return the picture of its pointer."""
         request: CompleteRequest = {"text": text, **options}
         return await self._perform(self._core.run(completing.complete_picture(request, format), timeout))
+
+    @property
+    def batches(self) -> AsyncBatches:
+        """Batches that outlive the connection: submit, watch, read results, cancel."""
+        return AsyncBatches(self._core, self._perform, self._http, self._sleep)
 
     async def models(self) -> list[Model]:
         """List the server's models."""

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, Required, TypedDict, TypeVar, cast
 from urllib.parse import quote
 
 from engram.results import Answer, ItemError, Model, Payload
+from engram.uploads import Upload
 
 T = TypeVar("T")
 PictureFormat = Literal["svg", "png"]
@@ -65,14 +66,16 @@ class Reply:
 class Call(Generic[T]):
     """One request, and the function that reads a successful answer to it.
 
-    ``parse`` may raise KeyError, TypeError or ValueError for a body that is not the contract's.
+    ``upload`` is a body that is sent as it is read, instead of ``body``. ``parse`` may raise KeyError,
+    TypeError or ValueError for a body that is not the contract's.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     parse: Callable[[Reply], T]
     body: bytes | None = None
     accept: str = "application/json"
+    upload: Upload | None = None
 
 
 def ask(request: QaRequest) -> Call[Answer]:

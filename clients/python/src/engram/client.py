@@ -13,6 +13,7 @@ from typing import Self, TypeVar, Unpack
 import httpx2
 
 from engram import calls, completing, computing, pointing, reading
+from engram.batches_client import Batches
 from engram.calls import PictureFormat, QaOptions, QaRequest, Reply
 from engram.completing import CompleteOptions, CompleteRequest, Completion, WrittenWord
 from engram.computing import ComputeAnswer, ComputeOptions, ComputeRequest, Operation
@@ -284,6 +285,11 @@ class Client(TranslatingClient):
         """Let a language model go on with a text, and return the picture of its pointer."""
         request: CompleteRequest = {"text": text, **options}
         return self._perform(self._core.run(completing.complete_picture(request, format), timeout))
+
+    @property
+    def batches(self) -> Batches:
+        """Batches that outlive the connection: submit, watch, read results, cancel."""
+        return Batches(self._core, self._perform, self._http, self._sleep)
 
     def models(self) -> list[Model]:
         """List the server's models."""

@@ -20,8 +20,10 @@
         ├── Unavailable         the server cannot answer now
         │   ├── ModelNotReady     the model is loading, or failed to load
         │   ├── ShuttingDown      the server takes no new work
+        │   ├── BatchesUnavailable  the database that keeps batches cannot be used
         │   └── ExecutorLost      the executor died; the same request may succeed
         └── ServerError         the server failed; its log has the request id
+            └── StorageFull       the disk that keeps batches is full, or nearly
 
 A class is chosen by the error's ``code`` first and by the HTTP status second, so a code this
 version does not know still arrives as the class of its status.
@@ -156,6 +158,10 @@ class ShuttingDown(Unavailable):
     """The server drains and takes no new work."""
 
 
+class BatchesUnavailable(Unavailable):
+    """The database that keeps batches cannot be used now."""
+
+
 class ExecutorLost(Unavailable):
     """The executor died while the request ran; the same request may succeed."""
 
@@ -166,6 +172,10 @@ class DeadlineExceeded(APIStatusError, Timeout):
 
 class ServerError(APIStatusError):
     """The server failed; its log has the traceback under the request id."""
+
+
+class StorageFull(ServerError):
+    """The disk that keeps batches is full, or nearly; batches that were accepted are kept."""
 
 
 BY_CODE: Mapping[str, type[APIStatusError]] = {
@@ -185,6 +195,8 @@ BY_CODE: Mapping[str, type[APIStatusError]] = {
     "shutting_down": ShuttingDown,
     "executor_lost": ExecutorLost,
     "deadline_exceeded": DeadlineExceeded,
+    "batches_unavailable": BatchesUnavailable,
+    "insufficient_storage": StorageFull,
     "internal": ServerError,
 }
 

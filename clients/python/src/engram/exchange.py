@@ -137,6 +137,8 @@ def _send(
     )
     if call.body is not None:
         headers["Content-Type"] = "application/json"
+    if call.upload is not None:
+        headers.update(call.upload.headers)
     if options.api_key:
         headers["Authorization"] = f"Bearer {options.api_key}"
     headers.update(options.headers)
@@ -147,6 +149,7 @@ def _send(
         options.url + call.path,
         headers=headers,
         content=call.body,
+        stream=None if call.upload is None else call.upload.stream(),
         extensions={"timeout": PhaseTimeouts(give_up_at, clock)},
     )
     return Send(request, give_up_at)

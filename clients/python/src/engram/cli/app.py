@@ -10,6 +10,7 @@ import typer
 from engram import __version__
 from engram.calls import QaOptions, QaRequest
 from engram.cli import inputs, report
+from engram.cli.batch import app as batch_app
 from engram.cli.bulk import progress_over
 from engram.cli.common import EXIT_CODES, Json, Timeout, Url, connect, console, save, warn
 from engram.cli.compare import EXAMPLES as COMPARE_EXAMPLES
@@ -217,3 +218,4 @@ app.command(epilog=COMPLETE_EXAMPLES)(complete)
 app.command(epilog=POINT_EXAMPLES)(point)
 app.command(epilog=TRANSLATE_EXAMPLES)(translate)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
+app.add_typer(batch_app, name="batch")
