@@ -10,7 +10,7 @@ the same functions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import msgspec
 import numpy as np
@@ -99,7 +99,7 @@ class Computing:
         dims = {spec.name: spec.dims for spec in (*manifest.signature.inputs, *manifest.signature.outputs)}
         expected = {
             "symbols": ("batch", "cells"),
-            "probabilities": ("batch", "cells", alphabet(operation, base)),
+            "probabilities": ("batch", "cells", alphabet(cast(Operation, operation), base)),
             "attention": ("batch", "cells", "cells"),
         }
         for name, axes in expected.items():
