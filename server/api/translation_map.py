@@ -14,7 +14,7 @@ from server.tasks.translating_form import Sentence, TranslateAnswer
 MOST_SENTENCES = 12
 """Sentences drawn at most."""
 
-ARROW = " \N{RIGHTWARDS ARROW} "
+BETWEEN = " \N{EM DASH} "
 
 
 def translation_map(texts: Sequence[str], answer: TranslateAnswer, subtitle: str) -> Drawing:
@@ -29,7 +29,7 @@ def translation_map(texts: Sequence[str], answer: TranslateAnswer, subtitle: str
     sentences = list(_sentences(texts, answer))
     for text, translation, sentence, attention in sentences[:MOST_SENTENCES]:
         said = translation[sentence.text_start : sentence.text_end]
-        title = f"{text[sentence.start : sentence.end]}{ARROW}{said} ({sentence.score:.2f})"
+        title = f"{text[sentence.start : sentence.end]}{BETWEEN}{said} ({sentence.score:.2f})"
         axes = [
             (axis.name, list(axis.labels[slice(*places)]))
             for axis, places in zip(attention.axes, (sentence.tokens, sentence.source_tokens), strict=True)

@@ -7,7 +7,7 @@ ends, bullets, rulers without a letter or a digit) goes into the joined text as 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,23 +42,23 @@ class Piece:
     begins_after: Boundary = "sentence"
 
 
-def sentences(text: str, language: str) -> list[Piece]:
-    """Return the sentences of a text; a line end ends one, and what has no letter or digit is none.
+def sentences(text: str, language: str) -> Iterator[Piece]:
+    """Yield the sentences of a text; a line end ends one, and what has no letter or digit is none.
 
     Args:
         text: anything.
         language: its code, such as ``en``; of a language that is not known, the rules of English hold.
     """
     code = re.split("[-_]", language)[0].lower()
-    found: list[Piece] = []
     for line in LINE.finditer(text):
+        if not any(map(str.isalnum, line[0])):
+            continue
         for sentence in get_sentence_boundaries(code, line[0]):
             start = line.start() + sentence["start_index"]
-            found += _stripped(text, start, line.start() + sentence["end_index"], "sentence")
-    return found
+            yield from _stripped(text, start, line.start() + sentence["end_index"], "sentence")
 
 
-def shortened(text: str, whole: Sequence[Piece], ends: Ends, most: int) -> list[Piece]:
+def shortened(text: str, whole: Iterable[Piece], ends: Ends, most: int) -> list[Piece]:
     """Cut what is too long for a model: behind clauses, else between words, else anywhere.
 
     Args:

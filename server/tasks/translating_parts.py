@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from server.contract.bundle import Bundle
 from server.errors import InputTooLong, InvalidRequest
@@ -89,7 +90,8 @@ def _pieces(text: str, request: TranslateRequest, bundle: Bundle) -> list[Piece]
     if request.split == "none":
         begin = len(text) - len(text.lstrip())
         return [Piece(begin, max(begin, len(text.rstrip())))]
-    whole = sentences(text, str(bundle.manifest.selector["source"]))
+    found = sentences(text, str(bundle.manifest.selector["source"]))
+    whole = list(islice(found, MOST_SENTENCES + 1))  # one more than there may be is too many, however many
     return shortened(text, whole, bundle.subwords.ends, bundle.manifest.limits["max_pieces"]) or [
         Piece(0, len(text))
     ]
@@ -98,7 +100,7 @@ def _pieces(text: str, request: TranslateRequest, bundle: Bundle) -> list[Piece]
 def _too_much(request: TranslateRequest, length: int, limit: int, unit: str) -> InputTooLong:
     field = "text" if request.texts is None else "texts"
     return InputTooLong(
-        f"{field} has {length} {unit} in all, a request takes {limit}; send several, or a batch",
+        f"{field} has {length} {unit} or more, a request takes {limit}; send several, or a batch",
         fields=[field],
         length=length,
         limit=limit,

@@ -14,6 +14,7 @@ from engram.cli.app import app as command
 from server.app import create_app
 from server.settings import Settings
 from tests.processes import ServerProcess
+from tests.server.copying import copying_repository
 
 BUNDLES = Path(__file__).parents[1] / "data" / "model_repository"
 STORY = ["Ada walked to the attic.", "Ben walked to the cellar.", "Ben took the lamp.", "Ada took the map."]
@@ -99,3 +100,20 @@ def test_the_command_says_in_one_line_that_nobody_listens(tmp_path):
     result = CliRunner().invoke(command, ["ask", str(story), QUESTION, "--url", "http://127.0.0.1:9"])
     assert result.exit_code == 3
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+async def test_a_text_is_translated_sentence_by_sentence_and_by_two_models_at_once(tmp_path, monkeypatch):
+    text = "A dog runs.\n\n* Two women!"
+    app = create_app(Settings(grpc_port=0), copying_repository(tmp_path, monkeypatch))
+    transport = httpx2.ASGITransport(app=app)
+    async with app.router.lifespan_context(app), AsyncClient("http://engram", transport=transport) as client:
+        *tokens, found = [event async for event in client.translate_stream(text, target="fr", beam_size=2)]
+        assert "".join(map(str, tokens)) == found.text == text
+        assert [text[one.start : one.end] for one in found.sentences] == ["A dog runs.", "Two women!"]
+        np.testing.assert_allclose(found.attention.weights.sum(axis=1), 1)
+        good, bad = await client.translate(["A dog.", "..."])
+        assert (good.text, bad.code) == ("A dog.", "invalid_request")
+        both = await client.compare("translate", {"text": text})
+        kinds = [both[name].attention.kind for name in ("copy-attention", "copy-memory")]
+        assert kinds == ["alignment", "memory_activity"]
+        assert b"copy-memory:1" in await client.compare_picture("translate", {"text": text})

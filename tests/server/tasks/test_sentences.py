@@ -69,7 +69,7 @@ def test_a_text_comes_back_whole_and_no_piece_is_too_long(text, most):
 
 def test_what_stood_between_sentences_stands_between_their_translations():
     text = "  One.\n\n* Two?  Three "
-    pieces = sentences(text, "en")
+    pieces = list(sentences(text, "en"))
     whole, starts = joined(text, pieces, ["Un.", "Deux ?", "Trois"])
     assert whole == "  Un.\n\n* Deux ?  Trois "
     assert [whole[start:][:2] for start in starts] == ["Un", "De", "Tr"]

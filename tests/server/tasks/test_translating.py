@@ -159,7 +159,7 @@ def test_active_memory_is_called_what_it_is(memory):
     ids=["characters", "sentences"],
 )
 def test_a_request_is_bounded(bundle, request_, what):
-    with pytest.raises(InputTooLong, match=f"{what} in all, a request takes"):
+    with pytest.raises(InputTooLong, match=f"{what} or more, a request takes"):
         TASK.parts(TranslateRequest(**request_), bundle)
 
 

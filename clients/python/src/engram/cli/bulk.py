@@ -57,8 +57,11 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 @contextmanager
-def progress_over(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, if that is a terminal, and yield what moves it on."""
+def progress_over(what: str, total: int | None, *, hidden: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error, if that is a terminal, and yield what moves it on.
+
+    ``hidden`` is for work that writes to the same terminal as it goes on.
+    """
     progress = Progress(
         TextColumn(what),
         BarColumn(),
@@ -67,7 +70,7 @@ def progress_over(what: str, total: int | None) -> Iterator[Callable[[int], None
         console=console(stderr=True),
         transient=True,
     )
-    progress.disable = not progress.console.is_terminal
+    progress.disable = hidden or not progress.console.is_terminal
     with progress:
         task = progress.add_task("", total=total)
         yield lambda count: progress.advance(task, count)

@@ -52,7 +52,8 @@ def translate_lines(
     quick: TranslateOptions = {**options, "attention": "none"}
     failed: Failed | None = None
     number = 0
-    with progress_over("translating", destination.total) as advance:
+    hidden = destination.out.isatty()
+    with progress_over("translating", destination.total, hidden=hidden) as advance:
         for chunk, results in in_order(lines, LINES_AT_ONCE, lambda some: _results(patient, some, quick)):
             for line, result in zip(chunk, results, strict=True):
                 number += 1
