@@ -117,6 +117,7 @@ def test_requests_are_sent_as_lines_with_their_places(client, batch_server):
     [request], [body] = batch_server.requests, batch_server.bodies
     assert request.url.params["task"] == "qa"
     assert request.headers["content-type"] == "application/x-ndjson"
+    assert request.headers["host"] == "127.0.0.1:8000"
     assert [json.loads(line)["id"] for line in body.splitlines()] == [0, "mine"]
 
 

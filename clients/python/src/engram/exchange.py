@@ -137,8 +137,8 @@ def _send(
     )
     if call.body is not None:
         headers["Content-Type"] = "application/json"
-    if call.upload is not None:
-        headers.update(call.upload.headers)
+    if call.upload is not None:  # a request with a stream of its own gets no headers by itself
+        headers.update({"Host": httpx2.URL(options.url).netloc.decode("ascii"), **call.upload.headers})
     if options.api_key:
         headers["Authorization"] = f"Bearer {options.api_key}"
     headers.update(options.headers)
