@@ -25,9 +25,10 @@ COPY --from=build-cpu /opt/engram /opt/engram
 COPY server /app/server
 COPY model_repository /app/model_repository
 COPY LICENSE /app/LICENSE
+RUN install --directory --owner 10001 --group 10001 /var/lib/engram
 WORKDIR /app
 ENV PATH=/opt/engram/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cpu
+    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cpu ENGRAM_BATCH_FILE=/var/lib/engram/batches.sqlite3
 EXPOSE 8000 8001 8002
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
@@ -39,9 +40,10 @@ COPY --from=build-gpu /opt/engram /opt/engram
 COPY server /app/server
 COPY model_repository /app/model_repository
 COPY LICENSE /app/LICENSE
+RUN install --directory --owner 10001 --group 10001 /var/lib/engram
 WORKDIR /app
 ENV PATH=/opt/engram/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cuda
+    ENGRAM_HOST=0.0.0.0 ENGRAM_PORT=8000 ENGRAM_DEVICE=cuda ENGRAM_BATCH_FILE=/var/lib/engram/batches.sqlite3
 EXPOSE 8000 8001 8002
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

@@ -73,11 +73,16 @@ class Server:
                 os.kill(pid, number)
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-        """Send one request on a connection of its own; return status and body."""
+        """Post a body of JSON on a connection of its own; return status and body of the answer."""
+        return self.request("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Send one request on a connection of its own; return status and body of the answer."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            fields = {"Content-Type": "application/json", **(headers or {})}
-            connection.request("POST", path, body, fields)
+            connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
             return response.status, response.read()
         finally:
