@@ -34,11 +34,15 @@ EXAMPLES = (
 def compare(
     context: typer.Context,
     *,
-    task: Annotated[str, typer.Argument(help="What to do: qa, translate, read, …", show_default=False)],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="What to do: qa, translate, read, …", show_default=False)
+    ],
     request: Annotated[
         str,
         typer.Argument(
-            help="What the task's endpoint takes: a JSON object, a file with one, or -.", show_default=False
+            metavar="REQUEST",
+            help="What the task's endpoint takes: a JSON object, a file with one, or -.",
+            show_default=False,
         ),
     ],
     model: Annotated[

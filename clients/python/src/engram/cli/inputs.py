@@ -62,7 +62,8 @@ def read_lines(source: str) -> tuple[Iterator[str], int | None]:
             total = sum(1 for _ in file)
         return _lines(Path(source).open("rb"), source), total
     except OSError as error:
-        raise UsageProblem(f"cannot read the text {source!r}: {error.strerror}") from error
+        why = f"cannot read the text {source!r}: {error.strerror}"
+        raise UsageProblem(f"{why}; a text itself, not a file, goes with --text") from error
 
 
 def _lines(file: BinaryIO, source: str) -> Iterator[str]:

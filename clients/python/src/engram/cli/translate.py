@@ -36,7 +36,7 @@ def translate(
     *,
     source: Annotated[
         str,
-        typer.Argument(metavar="[FILE]", help="A text file, or - for standard input.", show_default=False),
+        typer.Argument(metavar="FILE", help="A text file, or - for standard input.", show_default=False),
     ] = inputs.STDIN,
     text: Annotated[
         str | None, typer.Option("--text", "-t", metavar="TEXT", help="Translate this, and show every token.")
