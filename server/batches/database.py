@@ -6,6 +6,7 @@ nothing half done; several may use the same database.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sqlite3
@@ -21,6 +22,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from server.batches.tables import METADATA
 from server.errors import StorageFull, StoreUnavailable
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -166,6 +169,8 @@ def _told() -> Iterator[None]:
             raise StorageFull("the disk that keeps batches is full") from error
         if state in CONFLICTS:
             raise _Conflict from error
+        why = " ".join(str(error.orig).split())
+        logger.error("the database of batches: %s", why)  # noqa: TRY400 - all that matters of it
         raise StoreUnavailable("the database of batches cannot be used now; the log has more") from error
     except OSError as error:
         raise StoreUnavailable(f"the database of batches: {error.strerror}") from error

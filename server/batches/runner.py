@@ -237,11 +237,14 @@ async def _again(visit: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await visit()
             wait_s = FIRST_WAIT_S
-        except Exception as error:
-            why = error.message if isinstance(error, StoreUnavailable) else "an unexpected error"
-            logger.error("batches wait for %g s: %s", wait_s, why, exc_info=error)  # noqa: TRY400 - its cause
+            continue
+        except StoreUnavailable as error:
+            logger.error("batches wait for %g s: %s", wait_s, error.message)  # noqa: TRY400 - told where it was
             await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        except Exception:
+            logger.exception("batches wait for %g s", wait_s)
+            await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

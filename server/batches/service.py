@@ -184,7 +184,7 @@ class Batches:
                 wait_s = FIRST_WAIT_S
                 await asyncio.sleep(SWEEP_S)
             except EngramError as error:
-                logger.error("batches: %s", error.message, exc_info=error)  # noqa: TRY400 - its cause
+                logger.error("batches wait for %g s: %s", wait_s, error.message)  # noqa: TRY400 - told where it was
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
