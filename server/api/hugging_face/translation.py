@@ -54,11 +54,10 @@ class TranslationForm:
         """Return the request for the body's text or texts."""
         parameters = body.parameters or TranslationParameters()
         generate = parameters.generate_parameters or GenerateParameters()
-        several = isinstance(body.inputs, list)
         defaults = TranslateRequest()
         return TranslateRequest(
-            text=None if several else body.inputs,
-            texts=body.inputs if several else None,
+            text=body.inputs if isinstance(body.inputs, str) else None,
+            texts=None if isinstance(body.inputs, str) else body.inputs,
             source=_language(parameters.src_lang),
             target=_language(parameters.tgt_lang),
             beam_size=generate.num_beams or defaults.beam_size,
