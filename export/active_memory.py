@@ -13,6 +13,9 @@ from models.checkpoint import Checkpoint
 from models.families import build
 from server.contract.manifest import AttentionSpec, Signature, TensorSpec
 
+MOST_COMPARED = 256
+"""Cells of the largest problems that are compared with eager torch: work grows with their square."""
+
 
 class ComputingGraph(nn.Module):
     """A computing network that returns probabilities and how much each cell was rewritten."""
@@ -40,5 +43,5 @@ def computing_graph(checkpoint: Checkpoint) -> Graph:
             output="attention", kind="memory_activity", axes=("step", "cell"), normalized_over=None
         ),
     )
-    limits = {"cells": checkpoint.limits["max_cells"]}
+    limits = {"cells": min(MOST_COMPARED, checkpoint.limits["max_cells"])}
     return Graph(ComputingGraph(build(checkpoint)).eval(), signature, limits, ids=symbols)

@@ -20,18 +20,22 @@ STRUCTURED = {1: 200, 10: 200}
 
 
 def measure_computing(served: Served, choice: DataChoice, progress: Callable[[int, int], Any]) -> ResultTable:
-    """Ask random and structured problems, as long as the bundle takes them."""
+    """Ask random and structured problems, as long as the bundle takes them; ``--tasks 1,10`` leaves out 100.
+
+    Raises:
+        ValueError: ``--tasks`` names another multiple of the trained length.
+    """
     manifest = served.bundle.manifest
     operation = cast(Operation, manifest.selector["operation"])
     base = cast(Base, manifest.selector["base"])
     longest = operand_digits(operation, max(manifest.training["options"]["cells"]))
     rows: list[dict[str, Cell]] = []
-    for times, randoms in COUNTS.items():
+    for times in _chosen(choice.tasks):
         digits = longest * times
         if len(lay_out(operation, ["0" * digits] * 2, base)) > manifest.limits["max_cells"]:
             break
         for kind in kinds(operation):
-            count = randoms if kind == "random" else STRUCTURED.get(times, 0)
+            count = COUNTS[times] if kind == "random" else STRUCTURED.get(times, 0)
             rng = np.random.default_rng([2017, digits])
             problems = [problem(operation, base, digits, rng, kind) for _ in range(count)]
             requests = [
@@ -46,6 +50,13 @@ def measure_computing(served: Served, choice: DataChoice, progress: Callable[[in
                 )
     title = f"{operation} in base {base}, trained on up to {longest} digits"
     return ResultTable(title, rows, (), served.measured_by)
+
+
+def _chosen(tasks: str) -> list[int]:
+    names = tasks.split(",") if tasks else list(map(str, COUNTS))
+    if not set(names) <= set(map(str, COUNTS)):
+        raise ValueError(f"--tasks is one or more of {', '.join(map(str, COUNTS))}, not {tasks!r}")
+    return sorted(map(int, names))
 
 
 def _result(answer: Any) -> str:
