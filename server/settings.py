@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         64, ge=1, le=4096, description="Lines of batches in flight in one process while nobody else asks."
     )
     batch_polite_window: int = Field(
-        4, ge=1, le=4096, description="Lines of batches in flight while interactive requests come."
+        2, ge=1, le=4096, description="Lines of batches in flight while interactive requests come."
     )
     max_attention_weights: int = Field(
         100_000,
