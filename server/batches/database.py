@@ -94,7 +94,8 @@ class Database:
         if self.file is not None:
             with _told(), closing(self._engine.raw_connection()) as connection:
                 # As a script, because this statement does one page for each row that is fetched of it.
-                connection.driver_connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+                driver: Any = connection.driver_connection
+                driver.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
 
     def close(self) -> None:
         """Close every connection."""

@@ -10,6 +10,7 @@ from conftest import error_reply, qa_payload
 from typer.testing import CliRunner
 
 from engram import Answer, AsyncClient, Client, ConnectionFailed, ItemError, NotFound, StorageFull
+from engram.batches import ResultReader
 from engram.cli.app import app
 
 REQUEST = {"story": ["Mary took the milk."], "question": "Where is the milk?"}
@@ -157,6 +158,11 @@ def test_results_come_in_order_until_the_batch_has_ended(client, batch_server, t
     ]
     assert asked == ["0", "2"]
     assert time.slept == [1.0]
+
+
+def test_an_answer_of_an_unknown_task_is_its_payload():
+    [result] = ResultReader("sing", 0).feed(b'{"id": 1, "index": 0, "result": {"song": "la"}}\n')
+    assert result.answer == {"song": "la"}
 
 
 def test_what_is_there_can_be_taken_without_waiting(client):

@@ -16,6 +16,7 @@ from engram.computing import ComputeAnswer
 from engram.pointing import PointAnswer
 from engram.reading import ReadAnswer
 from engram.results import Answer, ItemError, Payload
+from engram.translating import read_translations
 from engram.uploads import Upload
 
 NDJSON = "application/x-ndjson"
@@ -28,8 +29,11 @@ READERS: Mapping[str, Callable[[Payload, str | None], Any]] = {
     "complete": Completion.from_payload,
     "point": PointAnswer.from_payload,
     "compute": ComputeAnswer.from_payload,
+    "translate": read_translations,
 }
-"""What reads an answer of each task; that of a task newer than this package is its payload."""
+"""What reads an answer of each task; ``translate`` has a list with a ``Translation`` for each text.
+
+An answer of a task newer than this package is its payload."""
 
 Requests = str | Path | Iterable[Mapping[str, Any]]
 """The requests of a batch: a file with one JSON object a line, or the objects themselves."""
