@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 
 def moved(cells_BNCM: Tensor, columns: int, cells: int = 0) -> Tensor:
-    """Return what stands so many columns to the left of each cell, and so many cells before it; zero outside."""
+    """Return what stands so many columns to the left of each cell and so many cells before it; outside is 0."""
     return pad(cells_BNCM, (0, 0, cells, -cells, columns, -columns))
 
 
@@ -33,8 +33,9 @@ def neighbours(cells_BNCM: Tensor, columns: int, width: int) -> Tensor:
 
 def shifted(cells_BNCM: Tensor) -> Tensor:
     """Carry a third of the maps one column to the right and a third to the left."""
-    third, maps = cells_BNCM.shape[-1] // 3, cells_BNCM.shape[-1]
-    to_right, to_left, rest = cells_BNCM.split((third, third, maps - 2 * third), dim=-1)
+    third = cells_BNCM.shape[-1] // 3
+    to_right, to_left = cells_BNCM[..., :third], cells_BNCM[..., third : 2 * third]
+    rest = cells_BNCM[..., 2 * third :]
     return torch.cat([moved(to_right, 1), moved(to_left, -1), rest], dim=-1)
 
 

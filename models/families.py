@@ -17,7 +17,6 @@ from models.extended_neural_gpu import ExtendedNeuralGPU, ExtendedNeuralGPUConfi
 from models.pointer_network import PointerNetwork, PointerNetworkConfig
 from models.pointer_sentinel_lstm import PointerSentinelConfig, PointerSentinelLSTM
 
-
 OF_LOG_PROBABILITIES = 1e-4
 """The tolerance where an output is a log-probability: numbers of ten and more, which float32 rounds coarser
 than a probability."""

@@ -99,9 +99,9 @@ class Texts:
     notes: tuple[str, ...] = ()
 
     def words(self, most: int, at_least: int) -> list[str]:
-        """Return the training texts' most frequent words in alphabetical order, entity ids (``@entity7``) left out.
+        """Return the training texts' most frequent words in alphabetical order.
 
-        Data of the same words has the same vocabulary, whatever their counts.
+        Entity ids (``@entity7``) are left out. Data of the same words has the same vocabulary, whatever their counts.
         """
         cut = cache(reading_vocabulary(()).split)  # sentences come again and again
         counts = Counter(word for article in self.articles for one in article for word in one.words)
