@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 
 def moved(cells_BNCM: Tensor, columns: int, cells: int = 0) -> Tensor:
-    """Return what stands so many columns to the left of each cell and so many cells before it; outside is 0."""
+    """Return what stands so many columns to the left of each cell and so many cells before it, 0 outside."""
     return pad(cells_BNCM, (0, 0, cells, -cells, columns, -columns))
 
 

@@ -101,7 +101,8 @@ class Texts:
     def words(self, most: int, at_least: int) -> list[str]:
         """Return the training texts' most frequent words in alphabetical order.
 
-        Entity ids (``@entity7``) are left out. Data of the same words has the same vocabulary, whatever their counts.
+        Entity ids (``@entity7``) are left out. Data of the same words has the same vocabulary, whatever
+        their counts.
         """
         cut = cache(reading_vocabulary(()).split)  # sentences come again and again
         counts = Counter(word for article in self.articles for one in article for word in one.words)
