@@ -305,8 +305,6 @@ class LoadedModel:
         """Open the bundle and verified sessions for the executors."""
         self.bundle = bundle = Bundle.open(self._folder, self.version)
         manifest = bundle.manifest
-        if manifest.task not in TASKS:
-            raise BundleError(f"this server has no task {manifest.task!r}, it has {', '.join(TASKS)}")
         self.task = TASKS[manifest.task](self.options.max_attention_weights)
         stepwise = isinstance(self.task, StepwiseTask)
         if stepwise != bool(manifest.stages):

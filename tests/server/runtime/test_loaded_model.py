@@ -78,7 +78,7 @@ async def test_every_executor_has_a_session_that_passed_the_probes(folder):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"task": "translate"}, "no task 'translate', it has qa"),
+        ({"task": "paint"}, "task: Input should be 'qa', 'translate'"),
         ({"limits": {}}, "max_facts"),
         ({"runtime": "triton"}, "no runtime 'triton'"),
         ({"graphs": {"model": "model.onnx"}}, "no 'golden' file"),
