@@ -43,12 +43,26 @@ class Schemas:
     def values(self, schema):
         """Return a strategy of values that a schema allows."""
         if "$ref" in schema:
-            return self.values(self._document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+            return self.values(self._resolved(schema))
+        if "allOf" in schema:
+            return self._object(self._merged(schema))
         if "anyOf" in schema:
             return st.one_of([self.values(each) for each in schema["anyOf"]])
         if "enum" in schema:
             return st.sampled_from(schema["enum"])
         return getattr(self, "_" + schema["type"])(schema)
+
+    def _resolved(self, schema):
+        return self._document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+
+    def _merged(self, schema):
+        """Return one object of all; what stands beside ``allOf`` has the last word."""
+        parts = [*map(self._resolved, schema["allOf"]), schema]
+        properties = {name: each for part in parts for name, each in part.get("properties", {}).items()}
+        return {
+            "properties": properties,
+            "required": [name for part in parts for name in part.get("required", ())],
+        }
 
     def _object(self, schema):
         required = set(schema.get("required", ()))
