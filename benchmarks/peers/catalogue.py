@@ -26,6 +26,7 @@ RUNTIME = (
     "pydantic==2.14.3",
     "tokenizers==0.23.3",
     "orjson==3.13.0",
+    "sentencex==1.0.32",
 )
 """What the model needs everywhere."""
 PORTS = 5
