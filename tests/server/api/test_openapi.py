@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from server.api.openapi import ERRORS, EXAMPLES
+from server.api.examples import EXAMPLES
+from server.api.openapi import ERRORS
 from server.api.task_endpoints import answer_type
 from server.tasks import TASKS
 from tests.server.api.conftest import QUESTION
