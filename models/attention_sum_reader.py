@@ -22,6 +22,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from models.recurrent import HOLD, HeldGRU
 
@@ -46,7 +47,10 @@ class AttentionSumReaderConfig:
     placeholder, and the words of the question (``LexicalMatch``); not in the paper. ``layers`` of
     bidirectional GRUs, 1 in the paper. ``gated``: between layers each state of the document is joined by its
     product with what it finds in the question, so that upper layers read with the question in mind (Dhingra
-    et al. 2017, arXiv 1606.01549, section 3.1.2, where the product replaces the state).
+    et al. 2017, arXiv 1606.01549, section 3.1.2, where the product replaces the state). ``linked``: between
+    layers each state is joined by the forward state at the word's earlier mention and the backward state at
+    its later one, so that what is told of *milk* in one sentence is at hand in the next that has it (after
+    Dhingra et al. 2018, arXiv 1804.05922, where such states enter the recurrence itself).
     """
 
     vocabulary: int
@@ -57,6 +61,7 @@ class AttentionSumReaderConfig:
     readout: Literal["ends", "placeholder"] = "ends"
     match: bool = False
     gated: bool = False
+    linked: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -66,8 +71,9 @@ class AttentionSumReaderConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.readout not in ("ends", "placeholder"):
             raise ValueError(f"readout must be 'ends' or 'placeholder', got {self.readout!r}")
-        if self.gated and self.layers == 1:
-            raise ValueError("gated acts between layers, so layers must be at least 2")
+        for name in ("gated", "linked"):
+            if getattr(self, name) and self.layers == 1:
+                raise ValueError(f"{name} acts between layers, so layers must be at least 2")
 
 
 class BidirectionalGRU(nn.Module):
@@ -148,7 +154,7 @@ class AttentionSumReader(nn.Module):
         with torch.no_grad():
             self.embedding.weight[PADDING].zero_()
         sizes = (config.embedding, config.hidden, config.layers, config.dropout)
-        self.document_encoder = BidirectionalGRU(*sizes, widening=2 if config.gated else 1)
+        self.document_encoder = BidirectionalGRU(*sizes, widening=1 + config.gated + config.linked)
         self.question_encoder = BidirectionalGRU(*sizes)
         self.match = LexicalMatch(config.vocabulary) if config.match else None
         self.dropout = nn.Dropout(config.dropout)
@@ -175,35 +181,78 @@ class AttentionSumReader(nn.Module):
         Returns:
             Scores ``[B, M, T]``; those of padding are far below all others.
         """
-        words_BTD = self.dropout(self.embedding(document_BT))
-        padded_BT = (document_BT == PADDING).to(words_BTD.dtype)
         batch, questions = question_BMQ.shape[:2]
         question_NQ = question_BMQ.flatten(0, 1)
         vector_NE, question_NQE = self.read_questions(question_NQ)
         if self.config.gated:  # every question has its own reading of the document
-            between = partial(gated, question_NQE=question_NQE, real_NQ=question_NQ != PADDING)
-            words_NTD, padded_NT = (one.repeat_interleave(questions, dim=0) for one in (words_BTD, padded_BT))
-            states_NTE = self.dropout(self.document_encoder(words_NTD, padded_NT, between))
+            document_NT = document_BT.repeat_interleave(questions, dim=0)
+            states_NTE = self._read_documents(document_NT, question_NQE, question_NQ != PADDING)
             score_NT = (states_NTE @ self.dropout(vector_NE).unsqueeze(2)).squeeze(2)
             score_BMT: Tensor = score_NT.view(batch, questions, -1)
         else:
-            states_BTE = self.dropout(self.document_encoder(words_BTD, padded_BT))
+            states_BTE = self._read_documents(document_BT)
             score_BMT = self.dropout(vector_NE).view(batch, questions, -1) @ states_BTE.transpose(1, 2)
+        padded_BT = (document_BT == PADDING).to(score_BMT.dtype)
         if self.match is not None:
             score_BMT = score_BMT + self.match(document_BT, question_BMQ, padded_BT)
         return score_BMT + FAR_BELOW * padded_BT.unsqueeze(1)
+
+    def _read_documents(
+        self, document_NT: Tensor, question_NQE: Tensor | None = None, real_NQ: Tensor | None = None
+    ) -> Tensor:
+        """Return the states ``[N, T, E]``, each reading with its question in mind where questions are given."""
+        joins: list[Callable[[Tensor], Tensor]] = []
+        if question_NQE is not None and real_NQ is not None:
+            joins.append(partial(times_found, question_NQE=question_NQE, real_NQ=real_NQ))
+        if self.config.linked:
+            earlier_NT = mentioned_before(document_NT)
+            later_NT = mentioned_before(document_NT.flip(1))
+            joins.append(partial(at_other_mentions, earlier_NT=earlier_NT, later_NT=later_NT))
+
+        def joined(states_NTE: Tensor) -> Tensor:
+            return torch.cat([states_NTE, *(join(states_NTE) for join in joins)], dim=-1)
+
+        words_NTD = self.dropout(self.embedding(document_NT))
+        padded_NT = (document_NT == PADDING).to(words_NTD.dtype)
+        return self.dropout(self.document_encoder(words_NTD, padded_NT, joined))  # type: ignore[no-any-return]
 
     def forward(self, document_tokens: Tensor, question_tokens: Tensor) -> Tensor:
         """Return the scores ``[B, T]`` for one question ``[B, Q]`` about each document ``[B, T]``."""
         return self.scores(document_tokens, question_tokens.unsqueeze(1)).squeeze(1)
 
 
-def gated(states_NTE: Tensor, question_NQE: Tensor, real_NQ: Tensor) -> Tensor:
-    """Return document states joined by their products with what they find in the question, ``[N, T, 2E]``."""
+def times_found(states_NTE: Tensor, question_NQE: Tensor, real_NQ: Tensor) -> Tensor:
+    """Return the products of document states with what they find in the question, ``[N, T, E]``."""
     alike_NTQ = states_NTE @ question_NQE.transpose(1, 2)
     alike_NTQ = alike_NTQ + FAR_BELOW * (1 - real_NQ.to(alike_NTQ.dtype)).unsqueeze(1)
     found_NTE = alike_NTQ.softmax(dim=-1) @ question_NQE
-    return torch.cat([states_NTE, states_NTE * found_NTE], dim=-1)
+    return states_NTE * found_NTE
+
+
+def mentioned_before(words_NT: Tensor) -> Tensor:
+    """Return for each place where its word was mentioned last before, int64 from 1, 0 where it was not."""
+    place_NT = torch.ones_like(words_NT).cumsum(dim=1).float()
+    same_NTS = words_NT.unsqueeze(2) == words_NT.unsqueeze(1)
+    before_NTS = same_NTS & (place_NT.unsqueeze(1) < place_NT.unsqueeze(2))
+    return (before_NTS * place_NT.unsqueeze(1)).amax(dim=2).long()
+
+
+def at_other_mentions(states_NTE: Tensor, earlier_NT: Tensor, later_NT: Tensor) -> Tensor:
+    """Return the forward states at words' earlier mentions and the backward states at later ones, ``[N, T, E]``.
+
+    Args:
+        states_NTE: both directions.
+        earlier_NT: ``mentioned_before`` of the words.
+        later_NT: the same of the words from the last to the first.
+    """
+    ahead_NTH, back_NTH = states_NTE.chunk(2, dim=-1)
+    return torch.cat([at(earlier_NT, ahead_NTH), at(later_NT, back_NTH.flip(1)).flip(1)], dim=-1)
+
+
+def at(place_NT: Tensor, states_NTH: Tensor) -> Tensor:
+    """Return the states at these places, which count from 1; at 0 all is zero."""
+    from_1_NTH = pad(states_NTH, [0, 0, 1, 0])
+    return from_1_NTH.gather(1, place_NT.unsqueeze(2).expand(-1, -1, states_NTH.shape[2]))
 
 
 def words_around(question_BMQ: Tensor, offsets: list[int]) -> Tensor:

@@ -13,6 +13,8 @@ VARIANTS = {
     "match": {"match": True},
     "everything": {"readout": "placeholder", "match": True, "layers": 2},
     "gated": {"match": True, "layers": 3, "gated": True},
+    "linked": {"layers": 2, "linked": True},
+    "gated and linked": {"match": True, "layers": 3, "gated": True, "linked": True},
 }
 
 TEXT = (

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from models.attention_sum_reader import FAR_BELOW, AttentionSumReaderConfig, shifted, words_around
+from models.attention_sum_reader import (
+    FAR_BELOW,
+    AttentionSumReaderConfig,
+    at_other_mentions,
+    mentioned_before,
+    shifted,
+    words_around,
+)
 from tests.models.reading_builders import HIDDEN, VARIANTS, VOCABULARY, cloze, reader, rng, stacked, words
 
 every_variant = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
@@ -105,6 +112,16 @@ def test_words_are_matched_at_the_same_distance_from_the_placeholder():
     assert around.tolist() == [[[11, 12, 13, -1], [-1, -1, 14, -1], [-1, -1, -1, -1]]]
 
 
+def test_a_word_is_joined_by_what_was_and_what_will_be_told_of_it():
+    words_NT = torch.tensor([[5, 7, 5, 9, 7, 5, 0, 0]])
+    earlier_NT, later_NT = mentioned_before(words_NT), mentioned_before(words_NT.flip(1))
+    assert earlier_NT[0, :6].tolist() == [0, 0, 1, 0, 2, 3]
+    ahead, back = torch.arange(1.0, 9), torch.arange(10.0, 90, 10)
+    joined_TE = at_other_mentions(torch.stack([ahead, back], dim=1)[None], earlier_NT, later_NT)[0]
+    assert joined_TE[:6, 0].tolist() == [0, 0, 1, 0, 2, 3]
+    assert joined_TE[:6, 1].tolist() == [30, 50, 60, 0, 0, 0]
+
+
 @pytest.mark.parametrize("offset", [-9, -2, -1, 1, 3, 9])
 def test_shifting_brings_what_stands_further_on(offset):
     values = np.arange(1, 6)
@@ -117,9 +134,10 @@ def test_shifting_brings_what_stands_further_on(offset):
     [
         ({"hidden": 0}, "hidden must be at least 1, got 0"),
         ({"slots": 0}, "slots must be at least 1, got 0"),
+        ({"linked": True}, "linked acts between layers, so layers must be at least 2"),
         ({"readout": "middle"}, "readout must be 'ends' or 'placeholder', got 'middle'"),
     ],
-    ids=["no units", "no slots", "unknown readout"],
+    ids=["no units", "no slots", "nothing to link", "unknown readout"],
 )
 def test_impossible_shapes_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
