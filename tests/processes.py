@@ -32,7 +32,11 @@ class ServerProcess:
         self.log = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        url = self.wait_for("listening")["url"]
+        try:
+            url = self.wait_for("listening")["url"]
+        except AssertionError:
+            self.kill()
+            raise
         self.port = int(url.rpartition(":")[2])
 
     def _read(self):

@@ -10,6 +10,9 @@ from tests.conformance.rules import LEAK
 STATUSES = {200, 400, 404, 405, 406, 408, 413, 415, 422, 429, 431, 501, 504}
 """401 and 403 come only where keys are set or administration is asked for; 500 and 503 never."""
 
+BATCH_STATUSES = STATUSES | {202, 409}
+"""A batch is accepted, and a key that was used for other lines is in conflict."""
+
 CODES = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -29,11 +32,11 @@ INSIDE = re.compile(
 """Names from inside, which no error tells."""
 
 
-def problems(path, reply, method="POST"):
+def problems(path, reply, method="POST", statuses=STATUSES):
     """Return sentences about what is wrong with a reply, none when all is well."""
     text = reply.body.decode(errors="replace")
     found = [f"tells {match[0]!r}" for match in (LEAK.search(text),) if match]
-    if reply.status not in STATUSES and not (reply.status == 403 and "/repository/" in path):
+    if reply.status not in statuses and not (reply.status == 403 and "/repository/" in path):
         found.append(f"has status {reply.status}")
     if reply.status >= 400 and (match := INSIDE.search(text)):
         found.append(f"tells {match[0]!r}")

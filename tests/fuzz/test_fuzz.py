@@ -5,6 +5,7 @@
 
 import json
 import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,17 +16,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from server.contract.text import Vocabulary
+from tests.conformance.rules import LEAK
 from tests.conformance.runner import describe
-from tests.fuzz import grpc_calls, inferences, raw_http
-from tests.fuzz.rules import grpc_problems, problems
+from tests.fuzz import batches, grpc_calls, inferences, raw_http
+from tests.fuzz.rules import BATCH_STATUSES, INSIDE, grpc_problems, problems
 from tests.fuzz.schemas import Schemas
-from tests.fuzz.target import FOLDER, NAME, QUESTION
+from tests.fuzz.target import ANSWER, FOLDER, NAME, QUESTION
 from tests.fuzz.wire import BOUND_S, Connection
 
 pytestmark = pytest.mark.slow
 
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-SCHEMA, INFERENCES, RAW, CALLS = 6_000, 8_000, 2_000, 6_000
+SCHEMA, INFERENCES, RAW, CALLS, BATCHES = 6_000, 8_000, 2_000, 6_000, 1_500
 AT_ONCE = 12
 WORDS = Vocabulary.load(FOLDER / NAME / "tokenizer.json").words
 
@@ -109,3 +111,47 @@ def test_spoilt_calls_over_grpc_are_answered(target, models):
     assert found == []
     assert codes[grpc.StatusCode.OK] > CALLS / 10, codes
     assert target.wounds() == []
+
+
+def test_spoilt_batches_are_answered_line_for_line(target):
+    statuses, found, known = Counter(), [], []
+    with closing(Connection(target.port)) as connection:
+
+        def ask(request):
+            reply = connection.send(request.method, request.path, request.headers, request.body)
+            statuses[reply.status] += 1
+            found.extend(
+                (each, request, reply)
+                for each in problems(request.path, reply, request.method, BATCH_STATUSES)
+            )
+            return reply
+
+        visits = batches.visits(known, SEED)
+        for request in islice(batches.submissions(QUESTION, SEED), BATCHES):
+            reply = ask(request)
+            if reply.status == 202:
+                known.append(json.loads(reply.body)["id"])
+            ask(next(visits))
+        assert found == []
+        assert len(set(known)) > BATCHES / 10, statuses
+        right = 0
+        for name in set(known):
+            ended = _ended(connection, name)
+            lines = batches.results(connection.send("GET", f"/v1/batches/{name}/results").body)
+            errors = [line["error"]["message"] for line in lines if "error" in line]
+            right += sum(line["result"]["answer"] == ANSWER for line in lines if "result" in line)
+            assert len(lines) == ended["total"] == ended["done"] + ended["failed"], ended
+            assert len(errors) == ended["failed"], lines
+            assert [line["index"] for line in lines] == list(range(ended["total"])), lines
+            assert not any(LEAK.search(error) or INSIDE.search(error) for error in errors), errors
+    assert right > BATCHES / 10, right
+    assert target.wounds() == []
+
+
+def _ended(connection, name):
+    """Wait for a batch's end and return its state."""
+    end = time.monotonic() + 60
+    while (status := json.loads(connection.send("GET", f"/v1/batches/{name}").body))["ended_at"] is None:
+        assert time.monotonic() < end, status
+        time.sleep(0.05)
+    return status

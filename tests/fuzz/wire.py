@@ -79,6 +79,17 @@ def read_reply(file, method="GET"):
     status = int(match[1])
     if status == 100:  # "go on", before the reply itself
         return read_reply(file, method)
-    body = b"" if method == "HEAD" else file.read(int(headers["content-length"]))
+    body = b"" if method == "HEAD" else _body(file, headers)
     inflate = {"gzip": gzip.decompress, "deflate": zlib.decompress}
     return Reply(status, headers, inflate.get(headers.get("content-encoding"), bytes)(body))
+
+
+def _body(file, headers):
+    if headers.get("transfer-encoding") != "chunked":
+        return file.read(int(headers["content-length"]))
+    chunks = []
+    while size := int(file.readline(100), 16):
+        chunks.append(file.read(size))
+        assert file.read(2) == b"\r\n"
+    assert file.read(2) == b"\r\n"
+    return b"".join(chunks)
