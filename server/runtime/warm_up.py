@@ -5,6 +5,7 @@ The first run of a size is slow and makes the runtime's memory grow; a model tha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from math import ceil, prod
 
@@ -18,11 +19,16 @@ from server.runtime.session import Session
 BUCKETS = (1 / 16, 1 / 4, 1.0)
 """Parts of the limits of a model that each stand for the requests around them."""
 
+LONG_S = 1.0
+"""Where a run takes as long, larger ones are left out: a start would wait for them, and they gain little."""
+
 
 def warm_up(
     session: Session, signature: GraphSpec, limits: Mapping[str, int], probe: Arrays, options: RuntimeOptions
 ) -> None:
     """Run one request, and then a batch of as many as a batch may hold, of each bucket.
+
+    Ends early after a run longer than ``LONG_S``.
 
     Args:
         session: what to warm.
@@ -37,7 +43,10 @@ def warm_up(
     names = [spec.name for spec in signature.outputs]
     for batch, sizes in shapes(signature, limits, probe, options):
         inputs = {spec.name: _filled(spec, probe[spec.name], batch, sizes) for spec in signature.inputs}
+        begun = time.perf_counter()
         session.run(inputs, names)
+        if time.perf_counter() - begun > LONG_S:
+            return
 
 
 def shapes(

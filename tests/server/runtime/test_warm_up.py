@@ -15,6 +15,13 @@ def test_small_and_large_requests_are_run_alone_and_in_full_batches(session):
     assert session.shapes == [(1, 1, 1), (5, 1, 1), (1, 2, 2), (5, 2, 2), (1, 7, 6), (2, 7, 6)]
 
 
+def test_a_start_does_not_wait_for_more_than_one_long_run(session, monkeypatch):
+    moments = iter([0.0, 0.1, 1.0, 2.9])
+    monkeypatch.setattr("server.runtime.warm_up.time.perf_counter", lambda: next(moments))
+    warm_up(session, SIGNATURE, LIMITS, PROBE, RuntimeOptions(max_batch_size=5, max_batch_cost=100))
+    assert session.shapes == [(1, 1, 1), (5, 1, 1)]
+
+
 def test_a_limit_beyond_the_cost_of_a_batch_is_run_alone():
     made = list(shapes(SIGNATURE, LIMITS, PROBE, RuntimeOptions(max_batch_cost=20)))
     assert made[-1] == (1, {"facts": 7, "words": 6, "question_words": 5})
