@@ -37,7 +37,7 @@ ATTEMPTS = 5
 """How often a transaction is tried that the database itself gave up for the sake of another."""
 
 VACUUM_PAGES = 4096
-"""Pages of 4 kB that a file gives back at once."""
+"""Pages of 4 kB that a file gives back at once; fewer than these it keeps for what comes next."""
 
 DISK_FULL = "53100"
 CONFLICTS = frozenset({"40001", "40P01"})
@@ -89,13 +89,21 @@ class Database:
         """Return how much room the disk has; ``None`` where that is not for this machine to see."""
         return None if self.file is None else shutil.disk_usage(self.file.absolute().parent).free
 
-    def give_back_room(self) -> None:
-        """Let the file shrink by the pages that nothing uses; PostgreSQL looks after itself."""
-        if self.file is not None:
-            with _told(), closing(self._engine.raw_connection()) as connection:
-                # As a script, because this statement does one page for each row that is fetched of it.
-                driver: Any = connection.driver_connection
-                driver.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+    def give_back_room(self) -> bool:
+        """Let the file shrink by some of the pages that nothing uses, and say whether to go on.
+
+        PostgreSQL looks after itself.
+        """
+        if self.file is None:
+            return False
+        with _told(), closing(self._engine.raw_connection()) as connection:
+            driver: Any = connection.driver_connection
+            before = _unused_pages(driver)
+            if before < VACUUM_PAGES:
+                return False
+            # As a script, because this statement does one page for each row that is fetched of it.
+            driver.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            return VACUUM_PAGES <= _unused_pages(driver) < before
 
     def close(self) -> None:
         """Close every connection."""
@@ -148,6 +156,10 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+def _unused_pages(driver: Any) -> int:
+    return int(driver.execute("PRAGMA freelist_count").fetchone()[0])
+
+
 class Duplicate(Exception):
     """A row exists that was to be inserted: an earlier transaction, which seemed lost, held after all."""
 
@@ -163,14 +175,15 @@ def _told() -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise Duplicate from error
-    except DBAPIError as error:
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        state = getattr(error.orig, "sqlstate", None)
+    except (DBAPIError, sqlite3.Error) as error:  # the latter where the driver is spoken to past the library
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        state = getattr(cause, "sqlstate", None)
         if code == sqlite3.SQLITE_FULL or state == DISK_FULL:
             raise StorageFull("the disk that keeps batches is full") from error
         if state in CONFLICTS:
             raise _Conflict from error
-        why = " ".join(str(error.orig).split())
+        why = " ".join(str(cause).split())
         logger.error("the database of batches: %s", why)  # noqa: TRY400 - all that matters of it
         raise StoreUnavailable("the database of batches cannot be used now; the log has more") from error
     except OSError as error:

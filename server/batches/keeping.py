@@ -122,8 +122,8 @@ class Keeping:
             while self._database.write(partial(_remove_some, batch_id)):
                 pass
             removed += 1
-        if removed:
-            self._database.give_back_room()
+        while self._database.give_back_room():  # in steps too
+            pass
         return removed
 
 

@@ -181,12 +181,16 @@ class Batches:
                 removed = await self._threads(opened.keeping.sweep)
                 if removed:
                     logger.info("%d expired batches are removed", removed)
-                wait_s = FIRST_WAIT_S
-                await asyncio.sleep(SWEEP_S)
             except EngramError as error:
                 logger.error("batches wait for %g s: %s", wait_s, error.message)  # noqa: TRY400 - told where it was
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            except Exception:
+                logger.exception("batches wait for %g s", wait_s)
+            else:
+                wait_s = FIRST_WAIT_S
+                await asyncio.sleep(SWEEP_S)
+                continue
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
 def _open_database(options: BatchOptions) -> Database:

@@ -1,12 +1,17 @@
 """The database of batches: what is accepted, leased, stored, cancelled and removed."""
 
+import logging
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from server.batches.database import Database, postgresql_url
 from server.batches.keeping import STALE_S
-from server.batches.records import NoSuchBatch, Sender
+from server.batches.receiving import Piece
+from server.batches.records import Line, NoSuchBatch, Sender
 from server.errors import InvalidRequest, Overloaded, StorageFull, StoreUnavailable
-from tests.server.batches.conftest import KEEP_S, LEASE_S
+from tests.server.batches.conftest import ADA, KEEP_S, LEASE_S
 
 BEN = Sender("ben")
 
@@ -272,3 +277,31 @@ def test_only_postgresql_is_reached_by_url(url):
 
 def test_a_url_gets_the_installed_driver():
     assert postgresql_url("postgresql://ada:secret@host/name").drivername == "postgresql+psycopg"
+
+
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+def test_the_room_of_what_is_gone_goes_back_to_the_disk(store, database, clock, monkeypatch, end):
+    monkeypatch.setattr("server.batches.database.VACUUM_PAGES", 8)
+    batch_id = store.receiving.begin(ADA, "qa")
+    parts = [[Line(number, bytes(100_000))] for number in range(20)]
+    store.receiving.add(batch_id, Piece(parts, []))
+    store.receiving.finish(batch_id, ADA, 20, 0, "d")
+    store.keeping.cancel("ada", batch_id)
+    clock.ahead = KEEP_S + 1 if end == "expired" else 0.0
+    store.keeping.sweep()
+
+    def pages(name):
+        return database.read(lambda connection, _: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+    assert pages("freelist_count") < 8
+    assert pages("page_count") < 40  # of 500
+
+
+def test_a_file_that_is_in_use_gives_its_room_back_later(database, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.CRITICAL)
+    monkeypatch.setattr("server.batches.database.VACUUM_PAGES", 0)
+    with closing(sqlite3.connect(tmp_path / "batches.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database.read(lambda connection, _: connection.exec_driver_sql("PRAGMA busy_timeout=1").all())
+        with pytest.raises(StoreUnavailable):
+            database.give_back_room()
