@@ -68,6 +68,11 @@ class Desk:
         self._hunger.set()
         self._room.set()
 
+    @property
+    def parts(self) -> list[PartKey]:
+        """Which parts are here."""
+        return list(self._parts)
+
     def open(self, part: Part) -> OpenPart:
         """Put a part on the desk, its lines still in the drawer."""
         opened = OpenPart(part.key, part.task, len(part.lines), self._clock())

@@ -133,7 +133,7 @@ class Runner:
             self._parts_at_once = min(MOST_PARTS, 2 * self._parts_at_once)
         self._awake.clear()
         async with self._claiming:
-            parts = await self._threads(self._working.claim, self._parts_at_once)
+            parts = await self._threads(self._working.claim, self._parts_at_once, self._desk.parts)
             opened = [(self._desk.open(part), part) for part in parts]
         for own, part in opened:
             if part.attempts <= ALONE_AFTER:

@@ -8,7 +8,7 @@ is killed, stalled or started when.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -47,18 +47,24 @@ class Working:
         """How long a part is leased; settle it again before that."""
         return self._lease_s
 
-    def claim(self, most_parts: int) -> list[Part]:
+    def claim(self, most_parts: int, have: Collection[PartKey] = ()) -> list[Part]:
         """Lease parts of the batch that has waited longest for someone to work on it.
 
         Parts that another process is just leasing are passed over (``FOR UPDATE SKIP LOCKED``); SQLite lets
         one process at a time do this.
+
+        Args:
+            most_parts: how many at most.
+            have: parts that this process works on already. They are passed over even where their leases
+                have run out, as after a stall: they are renewed, unless somebody else is faster.
         """
 
         def work(connection: Connection, now: float) -> list[Part]:
             ready = (BATCHES.c.state.in_(OPEN), BATCHES.c.not_before <= now)
             waiting = select(BATCHES.c.id, BATCHES.c.task).where(*ready).order_by(BATCHES.c.touched_at)
             for batch_id, task in connection.execute(waiting).all():
-                if leased := self._lease(connection, batch_id, task, most_parts, now):
+                mine = [key.first for key in have if key.batch_id == batch_id]
+                if leased := self._lease(connection, (batch_id, task), most_parts, mine, now):
                     begun = {"touched_at": now, "started_at": func.coalesce(BATCHES.c.started_at, now)}
                     own = (BATCHES.c.id == batch_id, BATCHES.c.state.in_(OPEN))
                     connection.execute(update(BATCHES).where(*own).values(**begun, state="running"))
@@ -110,14 +116,18 @@ class Working:
             if delay_s:
                 for batch_id in sorted({key.batch_id for key in ordered}):
                     later = {"not_before": now + delay_s, "reason": reason}
-                    connection.execute(update(BATCHES).where(BATCHES.c.id == batch_id).values(**later))
+                    still_open = (BATCHES.c.id == batch_id, BATCHES.c.state.in_(OPEN))
+                    connection.execute(update(BATCHES).where(*still_open).values(**later))
 
         self._database.write(work)
 
     def _lease(
-        self, connection: Connection, batch_id: str, task: str, most_parts: int, now: float
+        self, connection: Connection, batch: tuple[str, str], most_parts: int, mine: Sequence[int], now: float
     ) -> list[Part]:
+        batch_id, task = batch
         free = select(PARTS).where(PARTS.c.batch_id == batch_id, PARTS.c.lease_until <= now)
+        if mine:
+            free = free.where(PARTS.c.first.not_in(mine))
         free = free.order_by(PARTS.c.first).limit(most_parts).with_for_update(skip_locked=True)
         parts: list[Part] = []
         for row in connection.execute(free).all():

@@ -230,3 +230,16 @@ async def test_few_lines_run_while_people_ask():
     assert pace.limit == 2
     now[0] += POLITE_S + 0.1
     assert pace.limit == 8
+
+
+async def test_a_runner_whose_leases_ran_out_does_nothing_twice(store, answerer, start, clock, monkeypatch):
+    monkeypatch.setattr("server.batches.runner.IDLE_S", 0.05)
+    batch = store.submit(lines=8, part=2)
+    answerer.gate.clear()
+    start(most=3)
+    await until(lambda: answerer.running == 3)
+    clock.ahead = LEASE_S + 1  # as if the machine had slept
+    await asyncio.sleep(0.3)  # it looks for work meanwhile
+    answerer.gate.set()
+    assert (await ended(store, batch)).done == 8
+    assert answerer.seen == Counter(range(8))

@@ -149,6 +149,14 @@ def test_a_batch_that_cannot_be_answered_waits_and_says_why(store, clock):
     assert store.keeping.get("ada", batch.id).reason is None
 
 
+def test_a_batch_that_was_cancelled_waits_for_nothing(store):
+    batch = store.submit()
+    [part] = store.working.claim(1)
+    store.keeping.cancel("ada", batch.id)
+    store.working.hand_back([part.key], 5.0, "the model is loading")
+    assert store.keeping.get("ada", batch.id).reason is None
+
+
 def test_attempts_count_leases_without_a_result(store, clock):
     store.submit(lines=2, part=2)
     seen = []
