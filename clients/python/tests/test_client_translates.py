@@ -6,12 +6,13 @@ import threading
 import httpx2
 import numpy as np
 import pytest
+from conftest import error_reply
 from typer.testing import CliRunner
 
 import engram
 from engram.cli.app import app
-from engram.cli.bulk import in_order
-from engram.cli.translate_lines import LINES_AT_ONCE
+from engram.cli.bulk import chunks, in_order
+from engram.cli.translate_lines import CHARACTERS_AT_ONCE, LINES_AT_ONCE
 
 TEXT = "A dog runs. Two maps."
 ABOUT = {
@@ -214,6 +215,34 @@ def test_lines_as_json_keep_what_they_were(run):
     assert wrong["error"]["code"] == "input_too_long"
 
 
+def strict(request):
+    """Answer as ``loud`` does, but to so many characters at most."""
+    length = sum(map(len, json.loads(request.content)["texts"]))
+    return error_reply(422, "input_too_long", "texts are too long") if length > 10 else loud(request)
+
+
+def test_lines_that_are_too_long_together_go_alone_and_one_that_is_too_long_alone_is_told(run, server):
+    server.usual = strict
+    result = run("-", stdin="four\nline\n\nmuch too long\nend\n")
+    assert result.stdout == "FOUR\nLINE\n\n\nEND\n"
+    assert result.stderr.splitlines()[0] == "engram: line 4: texts are too long"
+    assert result.exit_code == 1
+
+
+def test_long_lines_share_a_request_with_fewer_others(run, server):
+    lines = ["a" * (CHARACTERS_AT_ONCE // 2)] * 3 + ["b" * (2 * CHARACTERS_AT_ONCE), "c"]
+    assert run("-", stdin="\n".join(lines)).stdout.splitlines() == [line.upper() for line in lines]
+    assert sorted(len(body["texts"]) for body in server.bodies) == [1, 1, 1, 2]
+
+
+def test_the_text_itself_is_never_written_over(run, tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("a\nb\n")
+    result = run(str(path), "--output", str(path.parent / "." / "book.txt"))
+    assert (result.exit_code, path.read_text()) == (2, "a\nb\n")
+    assert "is the text itself" in result.stderr
+
+
 def test_one_text_shows_what_every_token_looked_at(run, server, tmp_path):
     server.queue.append(httpx2.Response(200, content=STREAM))
     server.queue.append(httpx2.Response(200, content=b"<svg/>", headers={"Content-Type": "image/svg+xml"}))
@@ -257,10 +286,11 @@ def test_long_work_reads_no_further_than_it_must():
     def items():
         for number in range(1000):
             read.append(number)
-            yield number
+            yield str(number)
 
-    results = in_order(items(), 10, lambda chunk: gate.wait(10) and sum(chunk), workers=2)
+    pieces = chunks(items(), 10, 10_000)
+    results = in_order(pieces, lambda chunk: gate.wait(10) and sum(map(int, chunk)), workers=2)
     gate.set()
-    assert next(results) == (list(range(10)), 45)
+    assert next(results) == ([str(number) for number in range(10)], 45)
     assert len(read) == 40
     results.close()

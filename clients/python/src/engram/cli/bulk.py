@@ -20,19 +20,16 @@ REQUESTS_AT_ONCE = 4
 
 
 def in_order(
-    items: Iterable[T],
-    at_once: int,
-    work: Callable[[list[T]], R],
-    workers: int = REQUESTS_AT_ONCE,
+    pieces: Iterable[list[T]], work: Callable[[list[T]], R], workers: int = REQUESTS_AT_ONCE
 ) -> Iterator[tuple[list[T], R]]:
-    """Do work on items, so many at once, and yield what comes of them in their order.
+    """Do work on chunks, several at a time, and yield them with what comes of them, in their order.
 
-    Items are read as they are needed: twice the number of workers wait at most, each with its chunk.
+    Chunks are read as they are needed: twice the number of workers wait at most.
     """
     waiting: deque[tuple[list[T], Future[R]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="engram")
     try:
-        for chunk in chunks(items, at_once):
+        for chunk in pieces:
             waiting.append((chunk, pool.submit(work, chunk)))
             if len(waiting) == 2 * workers:
                 done, future = waiting.popleft()
@@ -44,14 +41,19 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of ``size`` items, the last of what is left."""
-    chunk: list[T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
+def chunks(texts: Iterable[str], most: int, most_characters: int) -> Iterator[list[str]]:
+    """Yield lists of so many texts and characters at most; a text that is longer comes alone."""
+    chunk: list[str] = []
+    characters = 0
+    for text in texts:
+        if chunk and characters + len(text) > most_characters:
             yield chunk
-            chunk = []
+            chunk, characters = [], 0
+        chunk.append(text)
+        characters += len(text)
+        if len(chunk) == most:
+            yield chunk
+            chunk, characters = [], 0
     if chunk:
         yield chunk
 

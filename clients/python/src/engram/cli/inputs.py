@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -56,18 +56,18 @@ def read_lines(source: str) -> tuple[Iterator[str], int | None]:
         UsageProblem: It cannot be read, now or on the way.
     """
     if source == STDIN:
-        return _lines(typer.get_binary_stream("stdin"), source), None
+        return _lines(lambda: typer.get_binary_stream("stdin"), source), None
     try:
         with Path(source).open("rb") as file:
             total = sum(1 for _ in file)
-        return _lines(Path(source).open("rb"), source), total
+        return _lines(lambda: Path(source).open("rb"), source), total
     except OSError as error:
         why = f"cannot read the text {source!r}: {error.strerror}"
         raise UsageProblem(f"{why}; a text itself, not a file, goes with --text") from error
 
 
-def _lines(file: BinaryIO, source: str) -> Iterator[str]:
-    with file:
+def _lines(opened: Callable[[], BinaryIO], source: str) -> Iterator[str]:
+    with opened() as file:
         for number, line in enumerate(file, start=1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")

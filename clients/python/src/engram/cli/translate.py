@@ -90,7 +90,7 @@ def translate(
                 save(client.translate_picture(text, format=drawn[1], **options), drawn[0])
         return
     lines, total = inputs.read_lines(source)
-    with connect(context, url, timeout) as client, opened(output) as out:
+    with connect(context, url, timeout) as client, opened(output, source) as out:
         failed = translate_lines(client, lines, options, Destination(out, total, as_json))
     if failed is not None:
         complain(f"{failed.count} lines have no translation")

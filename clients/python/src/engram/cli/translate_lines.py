@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from engram.cli import report
-from engram.cli.bulk import in_order, progress_over
+from engram.cli.bulk import chunks, in_order, progress_over
 from engram.cli.failures import UsageProblem, complain
 from engram.client import Client
+from engram.errors import InputTooLong, PayloadTooLarge
 from engram.results import ItemError
 from engram.translating import TranslateOptions, Translation
 
 LINES_AT_ONCE = 32
 """Lines in one HTTP request: enough to be fast, few enough for the progress bar to move."""
+
+CHARACTERS_AT_ONCE = 10_000
+"""Characters in one HTTP request, a fifth of what it may have: paragraphs take longer than lines."""
 
 TRY_AGAIN = frozenset({"overloaded", "executor_lost", "model_not_ready"})
 """Why a line may be asked again, alone."""
@@ -54,7 +58,8 @@ def translate_lines(
     number = 0
     hidden = destination.out.isatty()
     with progress_over("translating", destination.total, hidden=hidden) as advance:
-        for chunk, results in in_order(lines, LINES_AT_ONCE, lambda some: _results(patient, some, quick)):
+        pieces = chunks(lines, LINES_AT_ONCE, CHARACTERS_AT_ONCE)
+        for chunk, results in in_order(pieces, lambda some: _results(patient, some, quick)):
             for line, result in zip(chunk, results, strict=True):
                 number += 1
                 if isinstance(result, ItemError):
@@ -67,16 +72,18 @@ def translate_lines(
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[TextIO]:
+def opened(path: Path | None, source: str) -> Iterator[TextIO]:
     """Open a file to write, closed at the end, or standard output, which stays open.
 
     Raises:
-        UsageProblem: It cannot be written.
+        UsageProblem: It cannot be written, or is the file that is read.
     """
     if path is None:
         yield sys.stdout
         return
     try:
+        if path.is_file() and Path(source).exists() and path.samefile(source):
+            raise UsageProblem(f"{str(path)!r} is the text itself: write the translation elsewhere")
         file = path.open("w", encoding="utf-8")
     except OSError as error:
         raise UsageProblem(f"cannot write {str(path)!r}: {error.strerror}") from error
@@ -87,7 +94,14 @@ def opened(path: Path | None) -> Iterator[TextIO]:
 def _results(client: Client, lines: list[str], options: TranslateOptions) -> list[Result]:
     worded = [place for place, line in enumerate(lines) if any(map(str.isalnum, line))]
     results: list[Result] = [None] * len(lines)
-    found = client.translate([lines[place] for place in worded], **options)
+    try:
+        found = client.translate([lines[place] for place in worded], **options)
+    except (InputTooLong, PayloadTooLarge) as error:  # these lines together: each may be well alone
+        if len(lines) > 1:
+            middle = len(lines) // 2
+            return [*_results(client, lines[:middle], options), *_results(client, lines[middle:], options)]
+        payload = {"code": error.code, "message": error.message, "details": error.details}
+        return [ItemError.from_payload(payload, 0, error.request_id)]
     for place, result in zip(worded, found, strict=True):
         again = isinstance(result, ItemError) and result.code in TRY_AGAIN
         results[place] = client.translate([lines[place]], **options)[0] if again else result
