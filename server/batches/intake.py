@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,8 +19,12 @@ from server.errors import InvalidRequest, StorageFull, StoreUnavailable
 PART_LINES, PART_BYTES = 32, 256 * 2**10
 """A part ends with so many lines, or with the line that brings it to so many bytes."""
 
-PIECE_BYTES = 2**20
-"""Bytes that are read before they are kept together."""
+PIECE_BYTES, PIECE_LINES = 2**20, 4096
+"""Bytes that are read before they are kept together, and how many lines at a time: the shortest have results
+many times their size."""
+
+KEEP_S = 60.0
+"""How long lines wait for others before they are kept; it also shows that somebody still sends."""
 
 EXAMPLES = 10
 """So many invalid lines are named when all are."""
@@ -84,7 +89,7 @@ class Intake:
     async def _receive(self, batch_id: str, sender: Sender, task: str, chunks: AsyncIterator[bytes]) -> Batch:
         count, digest, rest = Count(), hashlib.sha256(task.encode()), b""
         waiting: list[bytes] = []
-        size = 0
+        size, kept = 0, time.monotonic()
         async for chunk in chunks:
             digest.update(chunk)
             *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
@@ -92,10 +97,10 @@ class Intake:
                 rest = rest[: self._limits.line_bytes + 1]  # enough to see that it is too long
             waiting += lines
             size += len(chunk)
-            if size >= PIECE_BYTES:
+            if size >= PIECE_BYTES or time.monotonic() - kept >= KEEP_S:
                 self._require_room()
                 await self._threads(self._keep, batch_id, task, waiting, count)
-                waiting, size = [], 0
+                waiting, size, kept = [], 0, time.monotonic()
         await self._threads(self._keep, batch_id, task, [*waiting, rest], count)
         if count.invalid == count.total:
             raise _no_requests(count)
@@ -104,6 +109,10 @@ class Intake:
 
     def _keep(self, batch_id: str, task: str, lines: list[bytes], count: Count) -> None:
         """Check lines and keep them; blank ones do not count."""
+        for start in range(0, max(1, len(lines)), PIECE_LINES):
+            self._receiving.add(batch_id, self._piece(task, lines[start : start + PIECE_LINES], count))
+
+    def _piece(self, task: str, lines: list[bytes], count: Count) -> Piece:
         parts: list[list[Line]] = []
         invalid: list[Result] = []
         size = PART_BYTES
@@ -124,8 +133,7 @@ class Intake:
             parts[-1].append(line)
             size += len(body)
         count.invalid += len(invalid)
-        if parts or invalid:
-            self._receiving.add(batch_id, Piece(parts, invalid))
+        return Piece(parts, invalid)
 
     def _require_room(self) -> None:
         free = self._database.free_bytes()

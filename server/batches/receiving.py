@@ -9,11 +9,11 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from server.batches.database import Database
+from server.batches.database import Database, rows_changed
 from server.batches.keeping import read_batch
 from server.batches.records import OPEN, Batch, Line, Result, Sender
 from server.batches.tables import BATCHES, PARTS, RECEIVING, RESULTS
-from server.errors import InvalidRequest, Overloaded
+from server.errors import InvalidRequest, Overloaded, StoreUnavailable
 
 encode_lines = msgspec.msgpack.Encoder().encode
 """How the lines of a part are written; ``server.batches.working`` reads them."""
@@ -60,7 +60,11 @@ class Receiving:
         return self._database.write(work)
 
     def add(self, batch_id: str, piece: Piece) -> None:
-        """Keep some lines."""
+        """Keep some lines, if only to say that more will come.
+
+        Raises:
+            StoreUnavailable: the batch was discarded meanwhile.
+        """
         parts = [
             {"batch_id": batch_id, "first": lines[0].number, "count": len(lines), "body": encode_lines(lines)}
             for lines in piece.parts
@@ -68,12 +72,13 @@ class Receiving:
         results = [{"batch_id": batch_id, "number": each.number, "body": each.body} for each in piece.invalid]
 
         def work(connection: Connection, now: float) -> None:
+            touch = update(BATCHES).where(BATCHES.c.id == batch_id).values(touched_at=now)
+            if not rows_changed(connection.execute(touch)):
+                raise StoreUnavailable("the batch was discarded before it came whole")
             if parts:
                 connection.execute(insert(PARTS), parts)
             if results:
                 connection.execute(insert(RESULTS), results)
-            touch = update(BATCHES).where(BATCHES.c.id == batch_id).values(touched_at=now)
-            connection.execute(touch)
 
         self._database.write(work)
 
@@ -127,7 +132,8 @@ class Receiving:
 
 
 def _remove(connection: Connection, batch_id: str) -> None:
-    for table, column in ((PARTS, PARTS.c.batch_id), (RESULTS, RESULTS.c.batch_id), (BATCHES, BATCHES.c.id)):
+    # The batch first: whoever still adds to it has finished, or finds that it is gone.
+    for table, column in ((BATCHES, BATCHES.c.id), (PARTS, PARTS.c.batch_id), (RESULTS, RESULTS.c.batch_id)):
         connection.execute(delete(table).where(column == batch_id))
 
 
