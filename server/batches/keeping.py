@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, or_, select, tuple_, update
 
 from server.batches.database import Database, rows_changed
 from server.batches.records import OPEN, Batch, Line, NoSuchBatch
@@ -54,7 +54,7 @@ class Keeping:
         """
 
         def work(connection: Connection, now: float) -> Sequence[Batch]:
-            wanted = select(BATCHES).where(BATCHES.c.owner == owner, BATCHES.c.state != RECEIVING)
+            wanted = select(BATCHES).where(BATCHES.c.owner == owner, *_is_there(now))
             if after is not None:
                 last = read_batch(connection, owner, after, now)
                 wanted = wanted.where(tuple_(BATCHES.c.created_at, BATCHES.c.id) < (last.created_at, last.id))
@@ -128,16 +128,21 @@ class Keeping:
 
 
 def read_batch(connection: Connection, owner: str, batch_id: str, now: float) -> Batch:
-    """Return a batch of this owner that came whole.
+    """Return a batch of this owner that came whole and has not expired.
 
     Raises:
         NoSuchBatch: there is none.
     """
-    mine = (BATCHES.c.id == batch_id, BATCHES.c.owner == owner, BATCHES.c.state != RECEIVING)
-    row = connection.execute(select(BATCHES).where(*mine)).first()
+    mine = (BATCHES.c.id == batch_id, BATCHES.c.owner == owner)
+    row = connection.execute(select(BATCHES).where(*mine, *_is_there(now))).first()
     if row is None:
         raise NoSuchBatch
     return _batch(row, now)
+
+
+def _is_there(now: float) -> tuple[ColumnElement[bool], ...]:
+    """Say which batches came whole and have not expired: of others some may be gone already."""
+    return BATCHES.c.state != RECEIVING, or_(BATCHES.c.expires_at.is_(None), BATCHES.c.expires_at >= now)
 
 
 def _batch(row: Row[Any], now: float) -> Batch:

@@ -97,10 +97,13 @@ class Receiving:
         """
 
         def work(connection: Connection, now: float) -> Batch:
-            if sender.idempotency_key is not None and self._database.is_postgresql:
-                turn = func.hashtextextended(f"{sender.owner} {sender.idempotency_key}", 0)
-                connection.execute(select(func.pg_advisory_xact_lock(turn)))  # two repeats at the same time
             same = (BATCHES.c.owner == sender.owner, BATCHES.c.idempotency_key == sender.idempotency_key)
+            if sender.idempotency_key is not None:
+                if self._database.is_postgresql:  # where two repeats may come at the same time
+                    turn = func.hashtextextended(f"{sender.owner} {sender.idempotency_key}", 0)
+                    connection.execute(select(func.pg_advisory_xact_lock(turn)))
+                expired = update(BATCHES).where(*same, BATCHES.c.expires_at < now)
+                connection.execute(expired.values(idempotency_key=None))
             first = connection.execute(select(BATCHES.c.id, BATCHES.c.digest).where(*same)).first()
             if sender.idempotency_key is not None and first is not None:
                 if first.digest != digest:

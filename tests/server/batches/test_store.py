@@ -246,6 +246,21 @@ def test_what_has_expired_is_removed_and_nothing_else(store, clock, monkeypatch)
     assert half not in {part.key.batch_id for part in store.working.claim(9)}
 
 
+def test_what_has_expired_is_not_seen_any_more(store, clock):
+    sender = Sender("ada", "key")
+    old = store.submit(lines=5, part=5, sender=sender)
+    store.finish(*store.working.claim(1))
+    clock.ahead = KEEP_S + 1
+    assert store.keeping.list("ada", 10) == []
+    with pytest.raises(NoSuchBatch):
+        store.results(old)
+    new = store.submit(sender=sender, digest="another")
+    assert new.id != old.id
+    assert store.submit(sender=sender, digest="another").id == new.id
+    assert store.keeping.sweep() == 1
+    assert store.keeping.list("ada", 10) == [new]
+
+
 # The database
 
 
