@@ -106,8 +106,9 @@ async def async_client(batch_server, time):
 def run(batch_server, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
 
-    def invoke(*arguments):
-        return CliRunner().invoke(app, ["batch", *arguments], obj=httpx2.MockTransport(batch_server))
+    def invoke(*arguments, stdin=None):
+        transport = httpx2.MockTransport(batch_server)
+        return CliRunner().invoke(app, ["batch", *arguments], obj=transport, input=stdin)
 
     return invoke
 
@@ -251,6 +252,61 @@ def test_the_command_writes_results_and_goes_on_where_a_file_ends(run, batch_ser
     assert [json.loads(line)["index"] for line in lines] == [0, 1, 2]
     assert len(run("results", "b1").stdout.splitlines()) == 3
     assert run("results", "b1", "--resume").exit_code == 2
+
+
+def test_the_command_submits_standard_input_and_may_send_it_twice(run, batch_server):
+    batch_server.queue = [httpx2.ReadError("gone")]
+    assert run("submit", "-", "--task", "qa", stdin=json.dumps(REQUEST)).stdout == "b1\n"
+    assert [json.loads(body) for body in batch_server.bodies] == [REQUEST, REQUEST]
+
+
+def test_ctrl_c_while_watching_says_how_to_come_back(run, batch_server, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch_server, "answer", interrupt)
+    result = run("watch", "b1")
+    assert result.exit_code == 130
+    assert (
+        result.stderr
+        == "engram: the batch goes on without this command; engram batch watch b1 comes back to it\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "held", [b"my notes\n", b'{"id": 1}\n', b"half a note"], ids=["text", "json", "half"]
+)
+def test_a_file_that_holds_no_results_is_not_gone_on_with(run, tmp_path, held):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(held)
+    result = run("results", "b1", "--output", str(path), "--resume")
+    assert (result.exit_code, path.read_bytes()) == (2, held)
+    assert "holds no results" in result.stderr
+
+
+def test_results_of_a_batch_there_is_not_leave_the_file_alone(run, batch_server, tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(b"dear\n")
+    batch_server.queue = [error_reply(404, "not_found", "there is no such batch")]
+    assert run("results", "b2", "--output", str(path)).exit_code == 1
+    assert path.read_bytes() == b"dear\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["results", "b1", "--output", "{folder}"], "cannot write"),
+        (["results", "b1", "--output", "{folder}/no/a.jsonl"], "cannot write"),
+        (["submit", "{folder}", "--task", "qa"], "is no file"),
+        (["submit", "{folder}/none", "--task", "qa"], "there is no file"),
+    ],
+    ids=["output_is_a_folder", "output_without_a_folder", "submit_a_folder", "submit_nothing"],
+)
+def test_files_that_cannot_be_used_are_told_in_one_line(run, tmp_path, arguments, line):
+    result = run(*(argument.format(folder=tmp_path) for argument in arguments))
+    assert result.exit_code == 2
+    assert line in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_the_command_lists_and_cancels(run, batch_server):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import Annotated, BinaryIO
 
 import typer
 from rich import box
@@ -13,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engram.batches import Batch
-from engram.cli import report
+from engram.cli import inputs, report
 from engram.cli.common import EXIT_CODES, Json, Timeout, Url, connect, console
 from engram.cli.failures import Commands, ExitCode, UsageProblem, complain
 from engram.cli.heat import readable
@@ -33,29 +37,41 @@ COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
 
 @app.command(
     epilog="[bold]Examples[/bold]\n\n  engram batch submit questions.jsonl --task qa\n\n"
-    "  engram batch submit questions.jsonl --task qa --watch\n\n" + EXIT_CODES
+    "  engram batch submit questions.jsonl --task qa --watch\n\n"
+    "  cat questions.jsonl | engram batch submit - --task qa\n\n" + EXIT_CODES
 )
 def submit(
     context: typer.Context,
     *,
     file: Annotated[
-        Path, typer.Argument(help="A file with one JSON object a line, each with an id.", show_default=False)
+        str,
+        typer.Argument(
+            help="A file with one JSON object a line, each with an id, or - for standard input.",
+            show_default=False,
+        ),
     ],
-    task: Annotated[str, typer.Option("--task", help="What answers the lines, such as qa.")],
+    task: Annotated[
+        str,
+        typer.Option("--task", help="What answers the lines: qa, read, complete, point, compute, translate."),
+    ],
     key: Annotated[
         str | None,
         typer.Option("--key", metavar="WORD", help="Submitted again with this word, it is the same batch."),
     ] = None,
     follow: Annotated[bool, typer.Option("--watch", help="Stay until it has ended.")] = False,
     as_json: Json = False,
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001)] = 600.0,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout", metavar="SECONDS", min=0.001, help="For sending the file, repeats included."
+        ),
+    ] = 600.0,
     url: Url = None,
 ) -> None:
     """Submit a file and print the batch's id."""
-    if not file.is_file():
-        raise UsageProblem(f"there is no file {str(file)!r}")
     with connect(context, url, DEFAULT_TIMEOUT_S) as client:
-        batch = client.batches.submit(task, file, idempotency_key=key, timeout=timeout)
+        with _file(file) as path:
+            batch = client.batches.submit(task, path, idempotency_key=key, timeout=timeout)
         if batch.invalid:
             complain(f"note: {batch.invalid} of {batch.total} lines are no requests; the results say why")
         if as_json and not follow:
@@ -104,18 +120,13 @@ def results(
         raise UsageProblem("--resume needs --output, the file to go on with")
     failed = 0
     with connect(context, url, timeout) as client:
-        if resume and output is not None and output.exists():
-            offset = _repair(output)
-        mode = "ab" if resume else "wb"
-        file = output.open(mode) if output is not None else typer.get_binary_stream("stdout")
-        try:
-            for result in client.batches.results(batch, offset=offset, wait=wait):
+        if output is not None:
+            client.batches.get(batch)  # before a file is emptied for a batch that there is not
+        with _destination(output, resume) as (file, there):
+            for result in client.batches.results(batch, offset=offset if there is None else there, wait=wait):
                 failed += result.error is not None
                 file.write(json.dumps(result.raw, ensure_ascii=False).encode() + b"\n")
-        finally:
             file.flush()
-            if output is not None:
-                file.close()
     if failed:
         complain(f"{failed} lines have an error instead of an answer")
 
@@ -161,11 +172,17 @@ def _follow(client: Client, batch_id: str, as_json: bool) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console(stderr=True), transient=True)
     progress.disable = not progress.console.is_terminal
-    with progress:
-        bar = progress.add_task("waiting", total=None)
-        for batch in client.batches.watch(batch_id):
-            about = readable(batch.reason or batch.state)
-            progress.update(bar, description=about, completed=batch.done + batch.failed, total=batch.total)
+    try:
+        with progress:
+            bar = progress.add_task("waiting", total=None)
+            for batch in client.batches.watch(batch_id):
+                about = readable(batch.reason or batch.state)
+                progress.update(
+                    bar, description=about, completed=batch.done + batch.failed, total=batch.total
+                )
+    except KeyboardInterrupt:
+        complain(f"the batch goes on without this command; engram batch watch {batch_id} comes back to it")
+        raise
     _tell(batch, as_json)
     if batch.state != "done":
         raise typer.Exit(ExitCode.REFUSED)
@@ -178,13 +195,68 @@ def _tell(batch: Batch, as_json: bool) -> None:
         typer.echo(str(batch))
 
 
+@contextmanager
+def _file(source: str) -> Iterator[Path]:
+    """Give the file to send; standard input becomes one for as long as that takes, as it may be sent twice.
+
+    Raises:
+        UsageProblem: It cannot be read.
+    """
+    if source == inputs.STDIN:
+        with TemporaryDirectory(prefix="engram-") as folder:
+            path = Path(folder, "lines")
+            with path.open("wb") as file:
+                shutil.copyfileobj(typer.get_binary_stream("stdin"), file)
+            yield path
+        return
+    path = Path(source)
+    if not path.exists():
+        raise UsageProblem(f"there is no file {source!r}")
+    if not path.is_file():
+        raise UsageProblem(f"{source!r} is no file; - is standard input")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageProblem(f"cannot read {source!r}: {error.strerror}") from error
+    yield path
+
+
+@contextmanager
+def _destination(path: Path | None, resume: bool) -> Iterator[tuple[BinaryIO, int | None]]:
+    """Open what results are written to, and say which line an earlier run left off at, if it did.
+
+    Raises:
+        UsageProblem: It cannot be written, or what it holds are no results.
+    """
+    if path is None:
+        yield typer.get_binary_stream("stdout"), None
+        return
+    try:
+        there = _repair(path) if resume and path.exists() else None
+        file = path.open("ab" if resume else "wb")
+    except OSError as error:
+        raise UsageProblem(f"cannot write {str(path)!r}: {error.strerror}") from error
+    with file:
+        yield file, there
+
+
 def _repair(path: Path) -> int:
-    """Cut off half a line at the end of a file of results, and return the line to go on with."""
-    whole, last = 0, b""
+    """Cut off half a line at the end of a file of results, and return the line to go on with.
+
+    Raises:
+        UsageProblem: It holds something else, and stays as it is.
+    """
+    whole, last, half = 0, b'{"index": -1}', b"{"
     with path.open("rb+") as file:
         for line in file:
             if not line.endswith(b"\n"):
+                half = line
                 break
             whole, last = whole + len(line), line
+        there: int | None = None
+        with suppress(KeyError, TypeError, ValueError):
+            there = int(json.loads(last)["index"]) + 1
+        if there is None or not half.startswith(b"{"):
+            raise UsageProblem(f"{str(path)!r} holds no results to go on with")
         file.truncate(whole)
-    return int(json.loads(last)["index"]) + 1 if last else 0
+    return there
