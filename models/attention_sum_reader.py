@@ -200,13 +200,12 @@ class AttentionSumReader(nn.Module):
     def _read_documents(
         self, document_NT: Tensor, question_NQE: Tensor | None = None, real_NQ: Tensor | None = None
     ) -> Tensor:
-        """Return the states ``[N, T, E]``, each reading with its question in mind where questions are given."""
+        """Return the states ``[N, T, E]``, read with a question in mind where questions are given."""
         joins: list[Callable[[Tensor], Tensor]] = []
         if question_NQE is not None and real_NQ is not None:
             joins.append(partial(times_found, question_NQE=question_NQE, real_NQ=real_NQ))
         if self.config.linked:
-            earlier_NT = mentioned_before(document_NT)
-            later_NT = mentioned_before(document_NT.flip(1))
+            earlier_NT, later_NT = other_mentions(document_NT)
             joins.append(partial(at_other_mentions, earlier_NT=earlier_NT, later_NT=later_NT))
 
         def joined(states_NTE: Tensor) -> Tensor:
@@ -229,24 +228,25 @@ def times_found(states_NTE: Tensor, question_NQE: Tensor, real_NQ: Tensor) -> Te
     return states_NTE * found_NTE
 
 
-def mentioned_before(words_NT: Tensor) -> Tensor:
-    """Return for each place where its word was mentioned last before, int64 from 1, 0 where it was not."""
-    place_NT = torch.ones_like(words_NT).cumsum(dim=1).float()
-    same_NTS = words_NT.unsqueeze(2) == words_NT.unsqueeze(1)
-    before_NTS = same_NTS & (place_NT.unsqueeze(1) < place_NT.unsqueeze(2))
-    return (before_NTS * place_NT.unsqueeze(1)).amax(dim=2).long()
+def other_mentions(words_NT: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where each place's word is mentioned last before it, and first after it.
+
+    Both are int64 ``[N, T]`` and count places from 1; 0 stands for nowhere.
+    """
+    place_NT = torch.ones_like(words_NT).cumsum(dim=1)
+    order_NT = (words_NT * (words_NT.shape[1] + 1) + place_NT).argsort(dim=1)  # by word, then by place
+    word_NT, place_NT = words_NT.gather(1, order_NT), order_NT + 1
+    same_NT = word_NT[:, 1:] == word_NT[:, :-1]
+    earlier_NT = pad(torch.where(same_NT, place_NT[:, :-1], 0), [1, 0])
+    later_NT = pad(torch.where(same_NT, place_NT[:, 1:], 0), [0, 1])
+    back_NT = order_NT.argsort(dim=1)
+    return earlier_NT.gather(1, back_NT), later_NT.gather(1, back_NT)
 
 
 def at_other_mentions(states_NTE: Tensor, earlier_NT: Tensor, later_NT: Tensor) -> Tensor:
-    """Return the forward states at words' earlier mentions and the backward states at later ones, ``[N, T, E]``.
-
-    Args:
-        states_NTE: both directions.
-        earlier_NT: ``mentioned_before`` of the words.
-        later_NT: the same of the words from the last to the first.
-    """
+    """Return forward states at earlier mentions and backward states at later ones, ``[N, T, E]``."""
     ahead_NTH, back_NTH = states_NTE.chunk(2, dim=-1)
-    return torch.cat([at(earlier_NT, ahead_NTH), at(later_NT, back_NTH.flip(1)).flip(1)], dim=-1)
+    return torch.cat([at(earlier_NT, ahead_NTH), at(later_NT, back_NTH)], dim=-1)
 
 
 def at(place_NT: Tensor, states_NTH: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from models.attention_sum_reader import (
     FAR_BELOW,
     AttentionSumReaderConfig,
     at_other_mentions,
-    mentioned_before,
+    other_mentions,
     shifted,
     words_around,
 )
@@ -114,8 +114,9 @@ def test_words_are_matched_at_the_same_distance_from_the_placeholder():
 
 def test_a_word_is_joined_by_what_was_and_what_will_be_told_of_it():
     words_NT = torch.tensor([[5, 7, 5, 9, 7, 5, 0, 0]])
-    earlier_NT, later_NT = mentioned_before(words_NT), mentioned_before(words_NT.flip(1))
+    earlier_NT, later_NT = other_mentions(words_NT)
     assert earlier_NT[0, :6].tolist() == [0, 0, 1, 0, 2, 3]
+    assert later_NT[0, :6].tolist() == [3, 5, 6, 0, 0, 0]
     ahead, back = torch.arange(1.0, 9), torch.arange(10.0, 90, 10)
     joined_TE = at_other_mentions(torch.stack([ahead, back], dim=1)[None], earlier_NT, later_NT)[0]
     assert joined_TE[:6, 0].tolist() == [0, 0, 1, 0, 2, 3]
