@@ -110,8 +110,15 @@ def test_pictures_come_as_they_are(transport):
 
 @pytest.mark.parametrize(
     "text",
-    ["0.5,1\n2,-3e1\n", "x,y\n0.5,1\n2,-30\n", "0.5 1\n\n2   -30", "0.5; 1\n2;-30", "0.5\t1\n2\t-30"],
-    ids=["commas", "a header", "blanks", "semicolons", "tabs"],
+    [
+        "0.5,1\n2,-3e1\n",
+        "x,y\n0.5,1\n2,-30\n",
+        "0.5 1\n\n2   -30",
+        "0.5; 1\n2;-30",
+        "0.5\t1\n2\t-30",
+        '"x","y"\n"0.5", "1"\n2,-30',
+    ],
+    ids=["commas", "a header", "blanks", "semicolons", "tabs", "quotes"],
 )
 def test_points_are_read_from_text(text):
     assert parse_points(text) == [(0.5, 1.0), (2.0, -30.0)]
@@ -125,8 +132,20 @@ def test_points_are_read_from_text(text):
         ("1,2,3\n", "line 1"),
         ("0,nan\n", "line 1"),
         ("\n", "no points"),
+        ('"0,1\n2,3,4\n', "line 2"),
+        ("0,1\n" + 200_000 * "9", "line 2 is '9{60}…'"),
+        ("0,1\n2,5;3\n", "line 2 is '2,5;3'"),
     ],
-    ids=["one number", "late names", "three numbers", "no number", "nothing"],
+    ids=[
+        "one number",
+        "late names",
+        "three numbers",
+        "no number",
+        "nothing",
+        "an open quote",
+        "endless",
+        "commas in numbers",
+    ],
 )
 def test_lines_that_are_no_points_are_named(text, line):
     with pytest.raises(UsageProblem, match=line):

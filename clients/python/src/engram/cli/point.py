@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import re
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -23,6 +23,9 @@ EXAMPLES = (
     "  engram point cities.csv --task tour --beam 32 --picture tour.svg\n\n"
     "  cat points.csv | engram point - --task convex_hull --json | jq .indices\n\n" + EXIT_CODES
 )
+
+LONGEST_SHOWN = 60
+"""Characters of a wrong line that its error shows."""
 
 
 def point(
@@ -80,19 +83,25 @@ def parse_points(text: str) -> list[Place]:
         UsageProblem: A line is not two numbers.
     """
     places: list[Place] = []
-    rows = csv.reader(text.replace(";", ",").replace("\t", ",").splitlines(), skipinitialspace=True)
-    for number, row in enumerate(rows, start=1):
-        fields = row if len(row) != 1 else row[0].split()
-        if not any(field.strip() for field in fields):
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = re.split(r"[,;\t]", line) if re.search(r"[,;\t]", line) else line.split()
+        fields = [field.strip().strip('"') for field in fields]
+        if not any(fields):
             continue
         numbers = [_number(field) for field in fields]
         if len(numbers) == 2 and None not in numbers:
             places.append(cast(Place, tuple(numbers)))
         elif number > 1 or len(fields) != 2 or any(value is not None for value in numbers):
-            raise UsageProblem(f"line {number} is {','.join(row)!r}, expected two numbers such as 0.5,0.25")
+            raise UsageProblem(
+                f"line {number} is {_shortened(line)!r}, expected two numbers such as 0.5,0.25"
+            )
     if not places:
         raise UsageProblem("there are no points")
     return places
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + "…"
 
 
 def _number(text: str) -> float | None:
