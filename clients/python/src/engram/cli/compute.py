@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import zip_longest
 from typing import Annotated, Literal
 
 import typer
@@ -61,13 +63,14 @@ def compute(
 
 
 def show(out: Console, answer: ComputeAnswer) -> None:
-    """Print the result and the activity of the memory, a line for each step."""
+    """Print the result and the activity of the memory, a line for each step, in tenths."""
     out.print()
     out.print(Text.assemble((answer.result, "bold green"), "  ", (f"{answer.score:.3f}", "bold")))
     if answer.attention is not None and len(answer.attention.axes[-1].labels) <= WIDEST:
         out.print()
         for line in activity(answer.attention):
             out.print(line)
+        out.print(Text("tenths of each cell that were rewritten, step by step", style="dim"))
     timing = answer.timing_ms
     parts = [f"{answer.steps} steps", str(answer.model or "")]
     parts += [f"{timing.total:.1f} ms in the server"] if timing else []
@@ -75,13 +78,17 @@ def show(out: Console, answer: ComputeAnswer) -> None:
 
 
 def activity(attention: Attention) -> list[Text]:
-    """Return the cells' first symbols, and below them a shaded row for each step."""
+    """Return what stood in the cells at first, read downwards, and below it a row of tenths for each step."""
     steps, cells = attention.axes
     width = max(map(len, steps.labels))
-    lines = [Text(" " * width + "  " + "".join(label[:1] or " " for label in cells.labels), style="bold")]
-    for label, row in zip(steps.labels, attention.weights, strict=True):
+    lines = [
+        Text(" " * width + "  " + "".join(signs).rstrip(), style="bold")
+        for signs in zip_longest(*cells.labels, fillvalue=" ")
+    ]
+    for label, row in zip(steps.labels, attention.weights.tolist(), strict=True):
         line = Text(f"{label:>{width}}  ", style="dim")
         for weight in row:
-            line.append(" ", style=heat_style(float(weight)))
+            sent = not math.isnan(weight)
+            line.append(str(min(9, int(10 * weight))) if sent else "·", heat_style(weight) if sent else "dim")
         lines.append(line)
     return lines
