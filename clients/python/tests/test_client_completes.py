@@ -5,6 +5,7 @@ import json
 import httpx2
 import numpy as np
 import pytest
+from conftest import error_reply
 from typer.testing import CliRunner
 
 import engram
@@ -216,6 +217,13 @@ def test_the_command_keeps_a_state_in_a_file_and_goes_on_from_it(language, tmp_p
 def test_the_command_draws_a_picture(language, tmp_path):
     assert run(language, "Ada", "--picture", tmp_path / "ada.svg").exit_code == 0
     assert (tmp_path / "ada.svg").read_bytes() == b"<svg/>"
+
+
+def test_an_error_has_a_line_of_its_own(language):
+    language.stream = error_reply(422, "invalid_request", "state cannot be taken up")
+    result = run(language, "Ada")
+    assert result.exit_code == 1
+    assert result.output.endswith("\nAda\nengram: state cannot be taken up\n")
 
 
 def test_a_state_that_cannot_be_read_is_wrong_usage(language, tmp_path):

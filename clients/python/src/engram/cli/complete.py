@@ -109,13 +109,16 @@ def _show(out: Console, client: Client, text: str, options: CompleteOptions) -> 
     out.print()
     out.print(Text(readable(text), style="dim"), end="", soft_wrap=True)
     answer: Completion | None = None
-    for event in client.complete_stream(text, **options):
-        if isinstance(event, WrittenWord):
-            out.print(shaded(event), end="", soft_wrap=True)
-        else:
-            answer = event
+    try:
+        for event in client.complete_stream(text, **options):
+            if isinstance(event, WrittenWord):
+                out.print(shaded(event), end="", soft_wrap=True)
+            else:
+                answer = event
+    finally:
+        out.print()  # an error does not go on in the line of the text
     assert answer is not None
-    out.print("\n")
+    out.print()
     out.print(word_table(answer))
     timing = answer.timing_ms
     parts = [

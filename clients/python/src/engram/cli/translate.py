@@ -110,13 +110,15 @@ def _show(out: Console, client: Client, text: str, options: TranslateOptions, sh
     """Print the translation as it grows, then what every token looked at."""
     out.print()
     answer: Translation | None = None
-    for event in client.translate_stream(text, **options):
-        if isinstance(event, TranslatedToken):
-            out.print(Text(event.text, style="bold green"), end="", soft_wrap=True)
-        else:
-            answer = event
+    try:
+        for event in client.translate_stream(text, **options):
+            if isinstance(event, TranslatedToken):
+                out.print(Text(event.text, style="bold green"), end="", soft_wrap=True)
+            else:
+                answer = event
+    finally:
+        out.print()  # an error does not go on in the line of the translation
     assert answer is not None
-    out.print()
     shown = answer.sentences if show_all else answer.sentences[:MOST_SENTENCES]
     for sentence in shown if answer.attention is not None else ():
         out.print()
