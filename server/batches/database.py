@@ -43,6 +43,10 @@ DISK_FULL = "53100"
 CONFLICTS = frozenset({"40001", "40P01"})
 """States of SQL: a full disk; a serialization failure and a deadlock."""
 
+CONNECT_S = 10
+"""How long PostgreSQL may take to let us in, unless its URL has a ``connect_timeout``: the system would wait
+for minutes."""
+
 SCHEMA_LOCK = 0x656E6772
 """Number of PostgreSQL's advisory lock under which the tables are made."""
 
@@ -135,7 +139,7 @@ def postgresql_url(target: str) -> URL:
         raise ValueError("it is no URL such as postgresql://user:password@host/database") from None
     if url.drivername not in {"postgresql", "postgres", "postgresql+psycopg"}:
         raise ValueError("its scheme is not postgresql")
-    return url.set(drivername="postgresql+psycopg")
+    return url.set(drivername="postgresql+psycopg", query={"connect_timeout": str(CONNECT_S), **url.query})
 
 
 def _sqlite(url: URL) -> Engine:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from server.batches.pace import Pace
 from server.batches.records import Batch, BatchCounts, Line, Result, Sender
 from server.batches.runner import Answerer, Runner
 from server.batches.threads import Threads
-from server.errors import EngramError
+from server.errors import EngramError, StoreUnavailable
 
 if TYPE_CHECKING:  # the database takes 30 MB
     from server.batches.database import Database
@@ -90,6 +91,7 @@ class Batches:
         self._threads = Threads()
         self._opened: Opened | None = None
         self._opening = asyncio.Lock()
+        self._refused: tuple[float, str] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -148,9 +150,16 @@ class Batches:
         Raises:
             StoreUnavailable: it cannot be opened now.
         """
+        asked = time.monotonic()
         async with self._opening:
             if self._opened is None:
-                database = await self._threads(_open_database, self._options)
+                if self._refused is not None and self._refused[0] > asked:  # others asked and waited before
+                    raise StoreUnavailable(self._refused[1])
+                try:
+                    database = await self._threads(_open_database, self._options)
+                except StoreUnavailable as error:
+                    self._refused = time.monotonic(), error.message
+                    raise
                 self._opened = self._make(database)
                 self._opened.runner.start()
             return self._opened

@@ -118,10 +118,13 @@ class BatchesApi:
     async def _list(self, request: Request) -> Response:
         limit = _number(request, "limit", LISTED, MOST_LISTED)
         after = request.query_params.get("after")
+        stranger = invalid_field("after", "is the id of none of your batches")
+        if after is not None and not _may_be_id(after):
+            raise stranger
         try:
             found = await self.batches.list(_owner(request), limit, after)
         except NoSuchBatch:
-            raise invalid_field("after", "is the id of none of your batches") from None
+            raise stranger from None
         return json_response(request.scope, BatchList([status_of_batch(batch) for batch in found]))
 
 
@@ -148,7 +151,12 @@ def _owner(request: Request) -> str:
 def _id(request: Request) -> str:
     """Return the id in the path; one that no batch has stands for all that cannot be one."""
     name: str = request.path_params["id"]
-    return name if name.isalnum() and name.isascii() and len(name) <= LONGEST_ID else ""
+    return name if _may_be_id(name) else ""
+
+
+def _may_be_id(name: str) -> bool:
+    """Say whether a batch may have this id; PostgreSQL cannot even be asked for every text."""
+    return name.isalnum() and name.isascii() and len(name) <= LONGEST_ID
 
 
 def _number(request: Request, name: str, usual: int, most: int) -> int:

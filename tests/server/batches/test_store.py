@@ -302,6 +302,14 @@ def test_a_url_gets_the_installed_driver():
     assert postgresql_url("postgresql://ada:secret@host/name").drivername == "postgresql+psycopg"
 
 
+def test_a_database_that_does_not_answer_is_not_waited_for_long():
+    assert postgresql_url("postgresql://host/name?sslmode=require").query == {
+        "sslmode": "require",
+        "connect_timeout": "10",
+    }
+    assert postgresql_url("postgresql://host/name?connect_timeout=3").query == {"connect_timeout": "3"}
+
+
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
 def test_the_room_of_what_is_gone_goes_back_to_the_disk(store, database, clock, monkeypatch, end):
     monkeypatch.setattr("server.batches.database.VACUUM_PAGES", 8)

@@ -226,6 +226,12 @@ async def test_a_list_is_asked_for_properly(client, query):
     assert (await client.get(f"/v1/batches?{query}")).status_code == 422
 
 
+@pytest.mark.parametrize("after", ["a%00b", "", "a" * 65, "%c3%a9"])
+async def test_the_database_is_asked_for_nothing_that_is_no_id(client, app, monkeypatch, after):
+    monkeypatch.setattr(app.batches, "list", None)
+    assert (await client.get(f"/v1/batches?after={after}")).status_code == 422
+
+
 async def test_results_are_asked_for_properly(client):
     batch = (await submit(client, lines(1))).json()
     path = f"/v1/batches/{batch['id']}/results"
