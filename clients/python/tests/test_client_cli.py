@@ -289,6 +289,12 @@ def test_no_answer_is_one_plain_line_and_an_exit_code(run, story, server, failur
         ),
         pytest.param(["ask", "{story}", "Who?", "--truncate", "x"], "'x' is not one of", id="wrong_choice"),
         pytest.param(["ask", "{story}", "Who?", "--url", "nowhere"], "expected a form like", id="wrong_url"),
+        pytest.param(["ask", "Mary left.", "Who?"], "goes through standard input", id="a_story_itself"),
+        pytest.param(
+            ["ask", "{story}", "Wh\udce9?"], "'\\udce9' is no character", id="no_text"
+        ),
+        pytest.param(["compare", "point", '{{"points": [[NaN, 0]]}}'], "it has no NaN", id="no_number"),
+        pytest.param(["compare", "qa", "["], "cannot read the request", id="no_request"),
         pytest.param(["ask"], "Missing argument", id="no_arguments"),
         pytest.param(["aks"], "No such command", id="no_command"),
     ],
@@ -353,6 +359,23 @@ def test_an_output_that_lacks_a_sign_gets_a_question_mark_for_it():
         env=environment,
     )
     assert finished.stdout == "0.97 ?\n"
+
+
+def test_ctrl_c_is_quiet_from_the_first_moment():
+    script = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "rich":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from engram.__main__ import main
+main()
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (finished.returncode, finished.stderr) == (130, "")
 
 
 def test_without_its_extra_the_command_says_how_to_get_it():

@@ -15,6 +15,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"engram: the command needs {error.name}: pip install 'engram-client[cli]'\n")
         sys.exit(2)
+    except KeyboardInterrupt:  # before there is anything to interrupt
+        sys.exit(130)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode still gets the numbers
     app(prog_name="engram")

@@ -159,8 +159,12 @@ def picture_call(path: str, body: Mapping[str, Any], picture_format: PictureForm
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """Write a body."""
-    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    """Write a body.
+
+    Raises:
+        ValueError: It has a number or a text that JSON in UTF-8 does not have.
+    """
+    return json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _read_answer(reply: Reply) -> Answer:

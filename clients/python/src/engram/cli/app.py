@@ -28,7 +28,7 @@ from engram.cli.translate import EXAMPLES as TRANSLATE_EXAMPLES
 from engram.cli.translate import translate
 from engram.client import Client
 from engram.options import DEFAULT_TIMEOUT_S
-from engram.results import Answer, ItemError
+from engram.results import ItemError
 
 QUESTIONS_AT_ONCE = 64
 """Questions in one HTTP request: enough to be fast, few enough for the progress bar to move."""
@@ -191,7 +191,9 @@ def vocabulary(
 
 def _ask_many(client: Client, story: str, questions: list[str], options: QaOptions, as_json: bool) -> None:
     """Ask in batches behind a progress bar; leave with the code of the first failure, if there is one."""
-    results: list[tuple[str, Answer | ItemError]] = []
+    rows: list[report.Row] = []
+    failed: ItemError | None = None
+    failures = 0
     settings: QaOptions = {"attention": "none", **options}
     with progress_over("asking", len(questions)) as advance:
         for start in range(0, len(questions), QUESTIONS_AT_ONCE):
@@ -200,16 +202,18 @@ def _ask_many(client: Client, story: str, questions: list[str], options: QaOptio
                 {"story": story, "question": question, **settings} for question in some
             ]
             for question, result in zip(some, client.ask_many(requests), strict=True):
-                results.append((question, result))
+                if isinstance(result, ItemError):
+                    failed, failures = failed or result, failures + 1
                 if as_json:
                     report.write_json(report.payload_of(question, result))
+                else:
+                    rows.append(report.row_of(question, result))
             advance(len(some))
     if not as_json:
-        report.show_answers(console(), results)
-    failures = [result for _, result in results if isinstance(result, ItemError)]
-    if failures:
-        complain(f"{len(failures)} of {len(results)} questions have no answer")
-        raise typer.Exit(exit_code(failures[0].as_exception()))
+        report.show_answers(console(), rows)
+    if failed is not None:
+        complain(f"{failures} of {len(questions)} questions have no answer")
+        raise typer.Exit(exit_code(failed.as_exception()))
 
 
 app.command(epilog=READ_EXAMPLES)(read)

@@ -115,9 +115,13 @@ def headline(result: Compared) -> str:
 def _object(request: str) -> dict[str, Any]:
     text = request if request.lstrip().startswith("{") else inputs.read_text(request, "request")
     try:
-        body = json.loads(text)
-    except ValueError as error:
+        body = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise UsageProblem(f"the request is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise UsageProblem('the request is not a JSON object, such as {"text": "A dog runs."}')
     return body
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"it has no {name}")

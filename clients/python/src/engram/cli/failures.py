@@ -50,6 +50,11 @@ class Commands(TyperGroup):
                 raise
             complain(sentence(error))
             code = exit_code(error)
+        except UnicodeEncodeError as error:
+            if not standalone_mode:
+                raise
+            complain(f"{error.object[error.start : error.end]!a} is no character: is the text UTF-8?")
+            code = ExitCode.USAGE
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else ExitCode.OK)
         return code

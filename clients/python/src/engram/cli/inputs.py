@@ -13,6 +13,9 @@ from engram.cli.failures import UsageProblem
 
 STDIN = "-"
 
+LONGEST_SHOWN = 60
+"""Characters of what was given that an error shows."""
+
 
 def read_story(source: str) -> str:
     """Return the story in a file, or on standard input for ``-``; the server splits it into sentences.
@@ -76,6 +79,11 @@ def _lines(opened: Callable[[], BinaryIO], source: str) -> Iterator[str]:
             yield text.rstrip("\r\n")
 
 
+def shortened(text: str) -> str:
+    """Return the beginning of a text for a message."""
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
+
+
 def picture_format(path: Path) -> PictureFormat:
     """Return the format that a picture's file name asks for.
 
@@ -95,7 +103,8 @@ def _read(source: str, what: str) -> str:
         data = typer.get_binary_stream("stdin").read() if source == STDIN else Path(source).read_bytes()
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise UsageProblem(f"cannot read the {what} {source!r}: {error.strerror}") from error
+        hint = "; a text itself, not a file, goes through standard input, with -" if " " in source else ""
+        raise UsageProblem(f"cannot read the {what} {shortened(source)!r}: {error.strerror}{hint}") from error
     except UnicodeDecodeError as error:
         raise UsageProblem(f"{_name(source)} is not UTF-8 text (byte {error.start})") from error
 

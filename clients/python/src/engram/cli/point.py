@@ -24,9 +24,6 @@ EXAMPLES = (
     "  cat points.csv | engram point - --task convex_hull --json | jq .indices\n\n" + EXIT_CODES
 )
 
-LONGEST_SHOWN = 60
-"""Characters of a wrong line that its error shows."""
-
 
 def point(
     context: typer.Context,
@@ -93,15 +90,11 @@ def parse_points(text: str) -> list[Place]:
             places.append(cast(Place, tuple(numbers)))
         elif number > 1 or len(fields) != 2 or any(value is not None for value in numbers):
             raise UsageProblem(
-                f"line {number} is {_shortened(line)!r}, expected two numbers such as 0.5,0.25"
+                f"line {number} is {inputs.shortened(line)!r}, expected two numbers such as 0.5,0.25"
             )
     if not places:
         raise UsageProblem("there are no points")
     return places
-
-
-def _shortened(line: str) -> str:
-    return line if len(line) <= LONGEST_SHOWN else line[:LONGEST_SHOWN] + "…"
 
 
 def _number(text: str) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -54,19 +55,33 @@ def show_answer(console: Console, question: str, answer: Answer, show_all: bool)
     console.print(_footnote(answer, f"{mark} evidence" if marked else ""), style="dim")
 
 
-def show_answers(console: Console, results: Iterable[tuple[str, Answer | ItemError]]) -> None:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is shown of one of many answers; ``score`` is empty where there is none."""
+
+    question: str
+    answer: str
+    score: str
+    evidence: str
+
+
+def row_of(question: str, result: Answer | ItemError) -> Row:
+    """Return what is shown of one of many answers, which is little beside the answer."""
+    if isinstance(result, ItemError):
+        return Row(readable(question), "failed", "", readable(sentence(result.as_exception())))
+    evidence = "\n".join(f"{item.index + 1}. {readable(item.text)}" for item in _strong(result.evidence))
+    return Row(readable(question), readable(result.answer), f"{result.score:.3f}", evidence)
+
+
+def show_answers(console: Console, rows: Iterable[Row]) -> None:
     """Print one row per question."""
     table = Table("question", "answer", "score", "evidence", box=box.SIMPLE_HEAD, pad_edge=False)
     table.columns[2].justify = "right"
-    for question, result in results:
-        asked = Text(readable(question))
-        if isinstance(result, ItemError):
-            why = Text(readable(sentence(result.as_exception())), style="red")
-            table.add_row(asked, Text("failed", style="bold red"), "", why)
-            continue
-        evidence = "\n".join(f"{item.index + 1}. {readable(item.text)}" for item in _strong(result.evidence))
-        score = Text(f"{result.score:.3f}")
-        table.add_row(asked, Text(readable(result.answer), style="bold green"), score, Text(evidence))
+    for row in rows:
+        answer = Text(row.answer, style="bold green" if row.score else "bold red")
+        table.add_row(
+            Text(row.question), answer, row.score, Text(row.evidence, style="" if row.score else "red")
+        )
     console.print(table)
 
 
