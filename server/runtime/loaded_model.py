@@ -174,15 +174,16 @@ class LoadedModel:
         assert self.bundle is not None
         if self._parted is not None:
             began = time.monotonic()
-            answer, runs = await walk_parts(
-                self._parted,
-                self.bundle,
-                decoder,
-                request,
-                deadline=deadline,
-                priority=priority,
-                on_events=on_events,
-            )
+            with self._visitors:  # parts that do not wait yet are accepted too
+                answer, runs = await walk_parts(
+                    self._parted,
+                    self.bundle,
+                    decoder,
+                    request,
+                    deadline=deadline,
+                    priority=priority,
+                    on_events=on_events,
+                )
             if runs:
                 self._note(runs, priority)
             return answer, whole_run(runs, began)

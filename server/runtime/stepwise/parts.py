@@ -1,7 +1,8 @@
 """One request as many walks: its parts go through the decoder side by side and come back as one answer.
 
-The first part is as urgent as its request. The others wait behind what is urgent of everybody else, and
-rather wait than be refused: a long request neither holds up short ones nor breaks off half-way.
+The first part is as urgent as its request, and refused like it. The others wait behind what is urgent of
+everybody else, and rather wait than be refused: a long request neither holds up short ones nor breaks off
+half-way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from server.contract.bundle import Bundle
-from server.errors import EngramError
+from server.errors import EngramError, ExecutorLost, Overloaded, ShuttingDown
 from server.runtime.executor import Run
 from server.runtime.lines import Priority
 from server.runtime.stepwise.decoder import Decoder
@@ -24,6 +25,9 @@ from server.tracing import step
 
 PARTS_AT_ONCE = 64
 """Parts of one request that wait or walk at the same time."""
+
+SOON_S, LATE_S = 0.01, 0.1
+"""How soon a part that found the queue full looks again, and how late."""
 
 
 class InOrder:
@@ -69,6 +73,8 @@ async def walk_parts(
 
     Raises:
         EngramError: what the task makes of parts that failed.
+        Overloaded: there was no room for the first part.
+        ExecutorLost, ShuttingDown: of batch work, which is rather asked again than answered in part.
     """
     with step("prepare"):
         parts = task.parts(request, bundle)
@@ -84,7 +90,13 @@ async def walk_parts(
 
         prepared = replace(task.prepare(part, bundle), is_streamed=order is not None)
         urgency = Priority.BATCH if place else priority
-        return await decoder.run(prepared, deadline, None if order is None else tell, urgency)
+        while True:
+            try:
+                return await decoder.run(prepared, deadline, None if order is None else tell, urgency)
+            except Overloaded as error:
+                if not place or not _has_time(deadline, error.retry_after_s):
+                    raise
+                await asyncio.sleep(min(max(error.retry_after_s, SOON_S), LATE_S))
 
     async def work() -> None:
         for place, part in queue:
@@ -93,15 +105,28 @@ async def walk_parts(
                 outcomes[place] = answered.answer
                 runs.append(answered.run)
             except EngramError as error:
+                if isinstance(error, Overloaded) and not place:
+                    raise  # before work is done for an answer that nobody would get
                 outcomes[place] = error
             if order is not None:
                 order.end(place)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(len(parts), PARTS_AT_ONCE)):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(len(parts), PARTS_AT_ONCE)):
+                group.create_task(work())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    if priority is Priority.BATCH:
+        for outcome in outcomes:
+            if isinstance(outcome, ExecutorLost | ShuttingDown):
+                raise outcome
     with step("interpret"):
         return task.whole(request, parts, outcomes, bundle), runs
+
+
+def _has_time(deadline: float | None, seconds: float) -> bool:
+    return deadline is None or time.monotonic() + seconds < deadline
 
 
 def whole_run(runs: Sequence[Run], began: float) -> Run:

@@ -1,8 +1,10 @@
+import asyncio
+import logging
 from types import SimpleNamespace
 
 import pytest
 
-from server.errors import InvalidRequest, RunError
+from server.errors import ExecutorLost, InvalidRequest, Overloaded, RunError
 from server.runtime.lines import Priority
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.options import RuntimeOptions
@@ -11,6 +13,7 @@ from server.runtime.stepwise.parts import PARTS_AT_ONCE, InOrder, walk_parts, wh
 from server.tasks import TASKS
 from tests.server.counting import Counting, CountRequest, alone, counting_manifest, sessions
 from tests.server.counting import write_counting_bundle as write_bundle
+from tests.server.fakes import until
 
 BUNDLE = SimpleNamespace(manifest=counting_manifest())
 SHORT, LONG = CountRequest([3, 1], steps=2), CountRequest([5, 2, 8, 1, 4, 6], steps=9)
@@ -30,8 +33,8 @@ class CountingAll(Counting):
 class Watched(Decoder):
     """Keeps how urgent everything was that came."""
 
-    def __init__(self, *stages):
-        super().__init__(stages, CountingAll(), BUNDLE, RuntimeOptions())
+    def __init__(self, *stages, **options):
+        super().__init__(stages, CountingAll(), BUNDLE, RuntimeOptions(**options))
         self.urgencies = []
         self.most = 0
 
@@ -42,10 +45,11 @@ class Watched(Decoder):
         return answered
 
 
-async def walk(parts, on_events=None):
-    decoder = Watched(sessions())
+async def walk(parts, on_events=None, priority=Priority.INTERACTIVE, error=None, **options):
+    decoder = Watched(sessions(error=error), **options)
     try:
-        walked = await walk_parts(CountingAll(), BUNDLE, decoder, parts, deadline=None, on_events=on_events)
+        how = {"deadline": None, "priority": priority, "on_events": on_events}
+        walked = await walk_parts(CountingAll(), BUNDLE, decoder, parts, **how)
         return *walked, decoder
     finally:
         await decoder.close()
@@ -86,6 +90,34 @@ async def test_a_long_request_leaves_the_queue_to_others():
     assert decoder.most <= PARTS_AT_ONCE
 
 
+@pytest.mark.parametrize("priority", Priority)
+async def test_parts_wait_while_the_queue_is_full(priority):
+    answers, _, _ = await walk([SHORT] * 9, priority=priority, max_batch_size=1, max_queue_cost=300)
+    assert answers == [alone(SHORT)[0]] * 9
+
+
+async def test_a_request_without_room_for_its_first_part_is_refused_before_anything_is_done(monkeypatch):
+    async def refuse_the_first(self, prepared, deadline, on_events=None, priority=Priority.INTERACTIVE):
+        if priority is Priority.INTERACTIVE:
+            raise Overloaded("full", 1.0)
+        ran.append(await run(self, prepared, deadline, on_events, priority))
+
+    ran, run = [], Watched.run
+    monkeypatch.setattr(Watched, "run", refuse_the_first)
+    with pytest.raises(Overloaded):
+        await walk([SHORT] * 3)
+    assert not ran
+
+
+async def test_batch_work_that_lost_its_executor_is_asked_again_as_a_whole(caplog):
+    caplog.set_level(logging.CRITICAL + 1)
+    lost = ExecutorLost("gone")
+    answers, _, _ = await walk([SHORT] * 2, error=lost)
+    assert [type(answer) for answer in answers] == [ExecutorLost] * 2
+    with pytest.raises(ExecutorLost):
+        await walk([SHORT] * 2, priority=Priority.BATCH, error=lost)
+
+
 def test_what_later_parts_tell_waits_its_turn():
     told = []
     order = InOrder(told.extend)
@@ -114,6 +146,18 @@ async def test_a_loaded_model_answers_a_request_by_its_parts(tmp_path, monkeypat
     assert model.statistics.endings["ok"] == 1
     assert model.statistics.inference_count == 2
     await model.close()
+
+
+async def test_a_model_that_is_replaced_answers_all_parts_of_what_it_accepted(tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "compute", CountingAll)
+    monkeypatch.setattr("server.runtime.loaded_model.LATECOMERS_S", 0.0)
+    model = LoadedModel(write_bundle(tmp_path / "counting"), 1, RuntimeOptions(max_batch_size=4))
+    await model.load()
+    asked = asyncio.create_task(model.answer([SHORT] * (2 * PARTS_AT_ONCE), None))
+    await until(lambda: model.running)
+    await model.retire()
+    answers, _ = await asked
+    assert answers == [alone(SHORT)[0]] * (2 * PARTS_AT_ONCE)
 
 
 async def test_a_request_whose_parts_cannot_be_told_is_refused_as_a_whole(tmp_path, monkeypatch):
