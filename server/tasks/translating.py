@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from server.contract.attention import Attention, attend
 from server.contract.bundle import Bundle
@@ -26,6 +25,7 @@ from server.errors import (
     InputError,
     InputTooLong,
     InvalidRequest,
+    RunError,
     ShuttingDown,
 )
 from server.tasks.base import Prepared
@@ -133,7 +133,7 @@ class Translating:
         answer = TranslateAnswer([], warnings_of(parts, weights, self._max_attention_weights))
         for text, each, translations, error in zip(texts, own, found, errors, strict=True):
             answer.translations.append(
-                Translation(error=Failure(error.code, error.message, dict(error.details)))
+                Translation(error=_failure(error))
                 if error
                 else join_translations(text, [piece for piece, _ in each], translations, top_k)
             )
@@ -187,7 +187,7 @@ class _Wording:
             finish_reason="end" if found.ended else "length",
             source_tokens=self.asked.labels,
             tokens=tokens,
-            attention=self._attention(np.stack(found.rows), tokens) if found.rows else None,
+            attention=self._attention(found, tokens),
         )
 
     def event(self, found: Hypothesis, place: int) -> TokenEvent:
@@ -210,16 +210,21 @@ class _Wording:
             said = part.before + said.lstrip()
         return TokenEvent(part.index, part.sentence, label, said, found.scores[place], attention)
 
-    def _attention(self, weights_TS: NDArray[np.float32], tokens: list[str]) -> Attention:
-        labels = dict(zip(self.spec.axes, (tokens, self.asked.labels), strict=True))
+    def _attention(self, found: Hypothesis, tokens: list[str]) -> Attention | None:
         request = self.asked.part.request
-        return attend(
-            self.spec,
-            weights_TS,
-            labels,
-            form=self.asked.part.request.attention,
-            top_k=request.attention_top_k,
-        )
+        if request.attention == "none":
+            return None
+        none_0S = np.zeros((0, len(self.asked.labels)), np.float32)  # of a translation that is empty
+        weights_TS = np.stack(found.rows) if found.rows else none_0S
+        labels = dict(zip(self.spec.axes, (tokens, self.asked.labels), strict=True))
+        return attend(self.spec, weights_TS, labels, form=request.attention, top_k=request.attention_top_k)
+
+
+def _failure(error: EngramError) -> Failure:
+    """Return what a client may know: of a failure of the server no more than that it was one."""
+    if error.code == RunError.code:
+        return Failure(error.code, "the server failed on this text; its log has more")
+    return Failure(error.code, error.message, dict(error.details))
 
 
 def _check_languages(request: TranslateRequest, bundle: Bundle) -> None:

@@ -8,8 +8,14 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from server.contract.attention import Attention
-from server.errors import InvalidRequest
-from server.tasks.translating_form import MOST_BEAMS, MOST_TEXTS, TranslateAnswer, TranslateRequest
+from server.errors import EngramError, ExecutorLost, InvalidRequest, Overloaded, RunError
+from server.tasks.translating_form import (
+    MOST_BEAMS,
+    MOST_TEXTS,
+    Failure,
+    TranslateAnswer,
+    TranslateRequest,
+)
 
 
 class GenerateParameters(msgspec.Struct, frozen=True):
@@ -71,16 +77,28 @@ class TranslationForm:
         """Return a list with each translation.
 
         Raises:
-            InvalidRequest: a text has none; this form has no place for that beside the others.
+            EngramError: why a text has none; this form has no place for that beside the others.
         """
         outputs: list[TranslationOutput] = []
         for one in answer.translations:
             if one.error is not None:
-                raise InvalidRequest(one.error.message, **one.error.details)
+                raise _error(one.error)
             outputs.append(
                 TranslationOutput(one.text or "", one.score or 0.0, one.attention, answer.warnings)
             )
         return outputs
+
+
+def _error(failure: Failure) -> EngramError:
+    """Return the error that became of a text, so that a client knows whether to ask again."""
+    match failure.code:
+        case Overloaded.code:
+            return Overloaded(failure.message, float(failure.details["retry_after_s"]))
+        case ExecutorLost.code:
+            return ExecutorLost(failure.message)
+        case RunError.code:
+            return RunError(failure.message)
+    return InvalidRequest(failure.message, **failure.details)
 
 
 def _language(code: str | None) -> str | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from server.contract.subwords import END_ID
 from server.errors import DeadlineExceeded, InputTooLong, InvalidRequest, Overloaded, RunError
 from server.tasks.translating import Translating
 from server.tasks.translating_form import TranslateRequest
@@ -104,8 +105,9 @@ def test_a_text_is_an_error_when_one_of_its_sentences_is(bundle):
     request = {"texts": ["A dog. A map.", "A dog."]}
     parts = TASK.parts(TranslateRequest(**request), bundle)
     done = walk(TASK, parts[0], bundle)
-    spoilt, found = whole(bundle, [done, RunError("broken"), done], **request).translations
+    spoilt, found = whole(bundle, [done, RunError("a secret"), done], **request).translations
     assert spoilt.error.code == "internal"
+    assert "secret" not in spoilt.error.message
     assert found.text == "A dog."
 
 
@@ -143,6 +145,29 @@ def test_more_attention_than_an_answer_carries_keeps_the_largest_weights(bundle)
     [found] = answer.translations
     assert all(len(row) == 1 and row[0][1] == 1.0 for row in found.attention.weights)
     assert "ENGRAM_MAX_ATTENTION_WEIGHTS" in answer.warnings[-1]
+
+
+@pytest.mark.parametrize("form", ["full", "top", "none"])
+def test_a_sentence_that_becomes_nothing_leaves_the_attention_of_the_others(bundle, form):
+    request = {"text": "A dog runs. Two women! A map.", "attention": form}
+    parts = TASK.parts(TranslateRequest(**request), bundle)
+    prepared = TASK.prepare(parts[1], bundle)
+    encoded = encode(prepared.arrays["source_tokens"][None])
+    search = TASK.begin({name: array[0] for name, array in encoded.items()}, prepared, bundle)
+    ends = np.where(np.arange(len(subwords())) == END_ID, SAID, -9.0).astype(np.float32)
+    search.advance({"log_probabilities": ends[None], "attention": encoded["pieces"].astype(np.float32)})
+    outcomes = [walk(TASK, parts[0], bundle), search.answer(), walk(TASK, parts[2], bundle)]
+    [found] = whole(bundle, outcomes, **request).translations
+    assert found.text == "A dog runs.  A map."
+    [middle] = whole(bundle, [search.answer()], text="Two women!", attention=form).translations
+    assert middle.text == ""
+    if form == "none":
+        assert found.attention is middle.attention is None
+        return
+    assert len(found.attention.weights) == len(found.tokens)
+    assert [axis.labels for axis in found.attention.axes] == [found.tokens, found.source_tokens]
+    assert len(middle.attention.weights) == 0
+    assert list(middle.attention.axes[1].labels) == middle.source_tokens
 
 
 def test_active_memory_is_called_what_it_is(memory):

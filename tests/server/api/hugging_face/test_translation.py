@@ -7,7 +7,9 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from server.api.hugging_face.translation import TranslationForm, TranslationInput
 from server.app import create_app
+from server.errors import ExecutorLost, InvalidRequest, Overloaded, RunError
 from server.settings import Settings
+from server.tasks.translating_form import Failure, TranslateAnswer, Translation
 from tests.server.copying import copying_repository
 
 TEXT = "A dog runs.\nTwo women!"
@@ -53,6 +55,23 @@ async def test_several_texts_come_back_as_several_or_not_at_all(transport):
         assert [one["translation_text"] for one in both.json()] == [TEXT, "A map."]
         wrong = await client.post("/hf/copy-attention", json={"inputs": [TEXT, "..."]})
         assert (wrong.status_code, wrong.json()["error"]) == (422, "texts[1] has no words")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Overloaded("full", 2.5),
+        ExecutorLost("gone"),
+        RunError("broken"),
+        InvalidRequest("no", fields=["text"]),
+    ],
+    ids=lambda error: error.code,
+)
+def test_why_a_text_has_no_translation_is_told_as_what_it_is(error):
+    answer = TranslateAnswer([Translation(error=Failure(error.code, error.message, dict(error.details)))])
+    with pytest.raises(type(error)) as told:
+        TranslationForm().respond(TranslationInput(["A."]), answer)
+    assert told.value.details == error.details
 
 
 def test_what_is_not_said_takes_the_defaults():
