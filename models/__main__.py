@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.checkpoint import Checkpoint, load_checkpoints
+from models.checkpoint import load_checkpoints
 from models.families import FAMILIES
 from models.learners import LEARNING
 from models.learning import DataChoice, Plan
@@ -35,7 +35,7 @@ def train(
     family: Annotated[str, typer.Argument(help="What to train; `python -m models families` lists them.")],
     *,
     preset: Annotated[
-        str, typer.Option(help="A named set of options: tiny, cpu, gpu, single, paper.")
+        str, typer.Option(help="A named set of options; `python -m models families` lists each family's.")
     ] = "cpu",
     run: Annotated[
         Path | None,
@@ -46,10 +46,13 @@ def train(
         typer.Option(help="A data set, sample (what the project makes itself), or your file; the preset's."),
     ] = "",
     valid: Annotated[
-        str, typer.Option(help="Your validation file; without it a tenth of your data is held out.")
+        str, typer.Option(help="Your validation file; without it a part of your data is held out.")
     ] = "",
     tasks: Annotated[
-        str, typer.Option(help="A part of the data, such as the bAbI tasks 1,2,16-19; all by default.")
+        str,
+        typer.Option(
+            help="A part or kind of the data: bAbI tasks such as 1,2,16-19, languages such as en-de, a base."
+        ),
     ] = "",
     epochs: Annotated[int | None, typer.Option(help="Instead of the preset's number of epochs.")] = None,
     starts: Annotated[
@@ -172,20 +175,10 @@ def evaluate(
 def families() -> None:
     """List the families and their presets."""
     table = Table("family", "task", "paper", "presets")
+    table.columns[0].min_width = max(map(len, FAMILIES))  # a name is there to be typed
     for family in FAMILIES.values():
         table.add_row(family.name, family.task, family.paper, ", ".join(presets(family.name)))
     console.print(table)
-
-
-def _task_of(checkpoints: Mapping[str, Checkpoint]) -> str:
-    """Return the task that all of these networks do."""
-    for name, checkpoint in checkpoints.items():
-        if checkpoint.family not in FAMILIES:
-            raise ValueError(f"{name} is of an unknown family {checkpoint.family!r}")
-    tasks = sorted({FAMILIES[checkpoint.family].task for checkpoint in checkpoints.values()})
-    if len(tasks) > 1:
-        raise ValueError(f"one table is about one task, not about {' and '.join(tasks)}")
-    return tasks[0]
 
 
 def _command(family: str, given: dict[str, Any], changes: list[str]) -> str:
