@@ -26,6 +26,9 @@ examples:
 Then open http://127.0.0.1:8000/docs
 """
 
+UNITS = {"_file": "FILE", "_bytes": "BYTES", "_ms": "MILLISECONDS", "_s": "SECONDS", "_hours": "HOURS"}
+"""What a name ends in, and what its value then is."""
+
 
 def read_settings(arguments: Sequence[str] | None = None) -> Settings:
     """Read the settings from the command line and the environment; an option wins over its variable.
@@ -49,22 +52,25 @@ def _options(arguments: Sequence[str] | None) -> dict[str, Any]:
     parser.add_argument("--version", action="version", version=f"engram {__version__}")
     for name, field in Settings.model_fields.items():
         default = "none" if field.default in ((), {}, None) else field.default
+        default = int(default) if isinstance(default, bool) else default
         parser.add_argument(
             "--" + name.replace("_", "-"),
-            metavar=_form(field.annotation),
+            metavar=_form(name, field.annotation),
             help=f"{field.description} [{variable(name)}, default {default}]".replace("%", "%%"),
         )
     return vars(parser.parse_args(arguments))
 
 
-def _form(annotation: Any) -> str:
-    """Return what a setting of this type looks like on the command line."""
+def _form(name: str, annotation: Any) -> str:
+    """Return what a setting of this name and type looks like on the command line."""
     if annotation is bool:
         return "0|1"
+    if unit := next((form for end, form in UNITS.items() if name.endswith(end)), None):
+        return unit
     choices = [
         choice for kind in get_args(annotation) or (annotation,) for choice in get_args(kind) or (kind,)
     ]
     if all(isinstance(choice, str) or choice is NoneType for choice in choices):
         return "|".join(choice for choice in choices if isinstance(choice, str))
     [kind, *_] = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
-    return {int: "NUMBER", float: "SECONDS", Path: "FOLDER"}.get(kind, "TEXT")
+    return {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}.get(kind, "TEXT")

@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     watch_s: float = Field(
         0.0, ge=0, description="How often to look for bundles that came, changed or went; 0 looks never."
     )
-    runtime: Literal["onnx", "torchscript", "triton"] | None = Field(
+    runtime: Literal["onnx", "torchscript"] | None = Field(
         None, description="Runtime for every model, instead of the one its manifest names."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -137,6 +137,9 @@ def test_help_teaches_every_setting(capsys):
     assert ended.value.code == 0
     assert "ENGRAM_MODEL_REPOSITORY" in text
     assert "--device auto|cpu|cuda" in text
+    for option in ("--api-keys-file FILE", "--batch-keep-hours HOURS", "--timeout-ms MILLISECONDS"):
+        assert option in text
+    assert "default False" not in text
     assert "examples:" in text
 
 
