@@ -236,9 +236,9 @@ def other_mentions(words_NT: Tensor) -> tuple[Tensor, Tensor]:
     place_NT = torch.ones_like(words_NT).cumsum(dim=1)
     order_NT = (words_NT * (words_NT.shape[1] + 1) + place_NT).argsort(dim=1)  # by word, then by place
     word_NT, place_NT = words_NT.gather(1, order_NT), order_NT + 1
-    same_NT = word_NT[:, 1:] == word_NT[:, :-1]
-    earlier_NT = pad(torch.where(same_NT, place_NT[:, :-1], 0), [1, 0])
-    later_NT = pad(torch.where(same_NT, place_NT[:, 1:], 0), [0, 1])
+    earlier_NT, later_NT = (
+        torch.where(shifted(word_NT, step) == word_NT, shifted(place_NT, step), 0) for step in (-1, 1)
+    )
     back_NT = order_NT.argsort(dim=1)
     return earlier_NT.gather(1, back_NT), later_NT.gather(1, back_NT)
 
