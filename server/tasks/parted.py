@@ -24,6 +24,10 @@ class PartedTask(StepwiseTask, Protocol):
     The events of a part are streamed once all parts before it have ended: a part knows its own place.
     """
 
+    def is_long(self, request: Any) -> bool:
+        """Say whether taking this request apart may take long: it must not hold up others then."""
+        ...
+
     def parts(self, request: Any, bundle: Bundle) -> Sequence[Any]:
         """Return the parts of a request, at least one.
 

@@ -29,8 +29,9 @@ CUTS: tuple[tuple[Boundary, re.Pattern[str]], ...] = (
 Ends = Callable[[str], Sequence[int]]
 """Returns for each piece that a model reads of a text the character behind it."""
 
-WINDOW = 8
-"""So many characters for each piece are looked at to find out where a text becomes too long."""
+WINDOWS = (2, 8)
+"""So many characters for each piece are looked at to find out where a text becomes too long: few at first,
+which is enough where a character takes several pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +91,33 @@ def joined(text: str, pieces: Sequence[Piece], translated: Sequence[str]) -> tup
 
 def _parts(text: str, piece: Piece, ends: Ends, most: int) -> Iterator[Piece]:
     rest = piece
+    last = next((place for place in reversed(range(piece.start, piece.end)) if text[place].isalnum()), -1)
     while (longest := _longest(text, rest, ends, most)) < rest.end:
         cut, boundary = _cut(text, rest.start, longest)
         # Within a word, what is left of it may be cut into more than it was as a part of the word.
         while cut > rest.start + 1 and len(ends(text[rest.start : cut])) > most:
             cut -= 1
         yield from _stripped(text, rest.start, cut, rest.begins_after)
-        left = _stripped(text, cut, rest.end, boundary)
-        if not left:
+        if cut > last:
             return
-        [rest] = left
+        rest = Piece(_behind_mark(text, cut, rest.end), rest.end, boundary)
     yield rest
 
 
 def _longest(text: str, piece: Piece, ends: Ends, most: int) -> int:
     """Return where the longest beginning of a piece ends that fits: one character at least."""
-    window = text[piece.start : min(piece.end, piece.start + WINDOW * most)]
-    if len(window.encode()) < most:
-        return piece.start + len(window)  # surely: no need to cut it up
-    found = ends(window)
-    if len(found) <= most:
-        return piece.start + len(window)
-    # Several pieces may stand for one character, which then goes with the next part.
-    return piece.start + max((end for end in found[:most] if end < found[most]), default=1)
+    window = ""
+    for characters in WINDOWS:
+        if len(window) == piece.end - piece.start:
+            break
+        window = text[piece.start : min(piece.end, piece.start + characters * most)]
+        if len(window.encode()) < most:
+            continue  # surely: no need to cut it up
+        found = ends(window)
+        if len(found) > most:
+            # Several pieces may stand for one character, which then goes with the next part.
+            return piece.start + max((end for end in found[:most] if end < found[most]), default=1)
+    return piece.start + len(window)
 
 
 def _cut(text: str, start: int, longest: int) -> tuple[int, Boundary]:
@@ -133,6 +138,10 @@ def _stripped(text: str, start: int, end: int, boundary: Boundary) -> list[Piece
     part = text[start:end]
     if not any(map(str.isalnum, part)):
         return []
-    mark = MARK.match(part)
+    return [Piece(_behind_mark(text, start, end), start + len(part.rstrip()), boundary)]
+
+
+def _behind_mark(text: str, start: int, end: int) -> int:
+    mark = MARK.match(text, start, end)
     assert mark is not None
-    return [Piece(start + mark.end(), start + len(part.rstrip()), boundary)]
+    return mark.end()

@@ -44,6 +44,9 @@ from server.tasks.translating_search import Aim, Hypothesis, TranslatingSearch
 CHARACTERS_A_PIECE = 20
 """So many characters for each piece that the model takes are cut up; it bounds the work."""
 
+LONG_CHARACTERS = 5_000
+"""More characters than these may take tens of milliseconds to cut into sentences."""
+
 END = SPECIAL[END_ID]
 """The label of the end mark, which the model reads behind every text."""
 
@@ -99,6 +102,10 @@ class Translating:
                 raise BundleError(
                     f"task translate needs {name} {list(axes)}, the stages have {dims.get(name)}"
                 )
+
+    def is_long(self, request: TranslateRequest) -> bool:
+        """Say whether there is much to cut up."""
+        return sum(map(len, request.texts or ())) + len(request.text or "") > LONG_CHARACTERS
 
     def parts(self, request: TranslateRequest, bundle: Bundle) -> Sequence[Part]:
         """Return the sentences of all texts of a request."""

@@ -77,7 +77,10 @@ async def walk_parts(
         ExecutorLost, ShuttingDown: of batch work, which is rather asked again than answered in part.
     """
     with step("prepare"):
-        parts = task.parts(request, bundle)
+        if task.is_long(request):
+            parts = await asyncio.to_thread(task.parts, request, bundle)
+        else:
+            parts = task.parts(request, bundle)
     outcomes: list[Any] = [None] * len(parts)
     runs: list[Run] = []
     queue: Iterator[tuple[int, Any]] = iter(enumerate(parts))

@@ -75,6 +75,19 @@ def test_what_stood_between_sentences_stands_between_their_translations():
     assert [whole[start:][:2] for start in starts] == ["Un", "De", "Tr"]
 
 
+def test_characters_of_several_pieces_are_looked_at_a_few_times():
+    looked = []
+
+    def ends(text):
+        looked.append(len(text))
+        return [place + 1 for place, character in enumerate(text) for _ in character.encode()]
+
+    text = "\u6f22" * 2000
+    parts = shortened(text, sentences(text, "en"), ends, 30)
+    assert {part.end - part.start for part in parts} == {10}
+    assert sum(looked) < 8 * len(text)
+
+
 def test_a_huge_sentence_is_cut_with_few_looks():
     looks = []
 

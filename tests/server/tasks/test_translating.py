@@ -194,6 +194,15 @@ def test_a_request_has_a_text_or_texts(bundle, fields):
         TASK.parts(TranslateRequest(**fields), bundle)
 
 
+@pytest.mark.parametrize(
+    ("request_", "is_long"),
+    [({"text": "A dog."}, False), ({"text": "a" * 6000}, True), ({"texts": ["a" * 2000] * 3}, True)],
+    ids=["short", "long", "long together"],
+)
+def test_a_request_says_whether_it_is_long(request_, is_long):
+    assert TASK.is_long(TranslateRequest(**request_)) is is_long
+
+
 def test_texts_are_counted_singly():
     assert TranslateRequest(text="A. B. C.").items == 1
     assert TranslateRequest(texts=["A.", "B."]).items == 2

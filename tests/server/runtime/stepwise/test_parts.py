@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +24,11 @@ BAD = CountRequest([2], steps=3, fail_at=1)
 class CountingAll(Counting):
     """Takes a list of requests for one, and lists what becomes of each."""
 
+    def is_long(self, request):
+        return len(request) > PARTS_AT_ONCE
+
     def parts(self, request, bundle):
+        self.thread = threading.get_ident()
         return request
 
     def whole(self, request, parts, outcomes, bundle):
@@ -116,6 +121,17 @@ async def test_batch_work_that_lost_its_executor_is_asked_again_as_a_whole(caplo
     assert [type(answer) for answer in answers] == [ExecutorLost] * 2
     with pytest.raises(ExecutorLost):
         await walk([SHORT] * 2, priority=Priority.BATCH, error=lost)
+
+
+async def test_a_long_request_is_taken_apart_where_nobody_waits_for_it():
+    decoder = Watched(sessions())
+    here = []
+    for parts in ([SHORT], [SHORT] * (PARTS_AT_ONCE + 1)):
+        task = CountingAll()
+        await walk_parts(task, BUNDLE, decoder, parts, deadline=None)
+        here.append(task.thread == threading.get_ident())
+    assert here == [True, False]
+    await decoder.close()
 
 
 def test_what_later_parts_tell_waits_its_turn():
