@@ -121,16 +121,8 @@ class Computing:
                     f"the request {getattr(request, field)!r}",
                     fields=[field],
                 )
-        _check_operands(request)
+        _check_operands(request, bundle.manifest.limits["max_cells"])
         symbols = lay_out(request.operation, request.operands, request.base)
-        limit = bundle.manifest.limits["max_cells"]
-        if len(symbols) > limit:
-            raise InputTooLong(
-                f"the operands need {len(symbols)} cells, this model takes {limit} (manifest: max_cells)",
-                fields=["operands"],
-                got=len(symbols),
-                limit=limit,
-            )
         digits = result_digits(request.operation, request.operands)
         outputs = ("probabilities", "attention") if request.attention != "none" else ("probabilities",)
         return Prepared({"symbols": symbols}, outputs, _Context(request, symbols, digits))
@@ -195,6 +187,12 @@ def lay_out(operation: Operation, operands: Sequence[str], base: int) -> NDArray
     return np.concatenate((symbols, np.full(room, base + 2, dtype=np.int64)))
 
 
+def cells_for(operation: Operation, operands: Sequence[str]) -> int:
+    """Return how many cells ``lay_out`` takes."""
+    length = max(map(len, operands))
+    return {"add": length + 1, "multiply": 2 * length + 1, "duplicate": 2 * length}.get(operation, length)
+
+
 def result_digits(operation: Operation, operands: Sequence[str]) -> int:
     """Return how many cells the result takes, leading zeros of numbers included."""
     length = max(map(len, operands))
@@ -218,12 +216,19 @@ def _digits(text: str) -> NDArray[np.int64]:
     return np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - ord("0")
 
 
-def _check_operands(request: ComputeRequest) -> None:
+def _check_operands(request: ComputeRequest, limit: int) -> None:
     wanted = OPERANDS[request.operation]
     if len(request.operands) != wanted:
         raise InvalidRequest(
             f"operands has {len(request.operands)} entries, {request.operation} takes {wanted}",
             fields=["operands"],
+        )
+    if (needed := cells_for(request.operation, request.operands)) > limit:  # before anything looks at them
+        raise InputTooLong(
+            f"the operands need {needed} cells, this model takes {limit} (manifest: max_cells)",
+            fields=["operands"],
+            got=needed,
+            limit=limit,
         )
     known = set("0123456789"[: request.base])
     for place, operand in enumerate(request.operands):

@@ -172,8 +172,9 @@ class Writing:
 def drawn(allowed_V: NDArray[np.float64], temperature: float, rng: np.random.Generator) -> int:
     """Draw a word: its odds are the model's, to the power of one through the temperature."""
     positive = np.flatnonzero(allowed_V > 0)
-    logits = np.log(allowed_V[positive]) / temperature
-    odds = np.exp(logits - logits.max())
+    logits = np.log(allowed_V[positive])
+    with np.errstate(over="ignore"):  # odds that are nothing beside the best, at a very low temperature
+        odds = np.exp((logits - logits.max()) / temperature)
     cumulated = np.cumsum(odds)
     place = int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))
     return int(positive[min(place, len(positive) - 1)])

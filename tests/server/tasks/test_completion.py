@@ -122,6 +122,11 @@ def test_the_same_seed_draws_the_same_words(bundle):
     assert texts[0] == texts[1] != texts[2]
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-300, 1e-320])
+def test_a_very_low_temperature_draws_the_most_probable_word(temperature):
+    assert drawn(np.array([0.0, 0.1, 0.7, 0.2]), temperature, np.random.default_rng(0)) == 2
+
+
 def test_a_temperature_sharpens_or_flattens_the_odds():
     odds, rng = np.array([0.0, 0.7, 0.2, 0.1]), np.random.default_rng(1)
     share = {

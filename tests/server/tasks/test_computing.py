@@ -4,7 +4,7 @@ import pytest
 from server.contract.bundle import Bundle
 from server.contract.manifest import AttentionSpec, Manifest, Signature, TensorSpec
 from server.errors import BundleError, InputTooLong, InvalidRequest, RunError
-from server.tasks.computing import ComputeRequest, Computing, labels, lay_out
+from server.tasks.computing import OPERANDS, ComputeRequest, Computing, cells_for, labels, lay_out
 
 
 def bundle(**changes):
@@ -104,6 +104,15 @@ def test_what_cannot_be_computed_is_refused_with_its_field(request_, field, mess
 def test_long_operands_are_refused_with_the_limit():
     with pytest.raises(InputTooLong, match=r"need 11 cells, this model takes 9"):
         TASK.prepare(ComputeRequest("add", ["1010101010", "1"]), bundle())
+
+
+@pytest.mark.parametrize("operation", OPERANDS)
+def test_cells_are_counted_before_operands_are_looked_at(operation):
+    operands = ["10", "1101"][-OPERANDS[operation] :]
+    assert cells_for(operation, operands) == len(lay_out(operation, operands, 2))
+    adder = bundle(selector={"operation": operation, "base": 2})
+    with pytest.raises(InputTooLong):
+        TASK.prepare(ComputeRequest(operation, ["no digits at all"] * OPERANDS[operation]), adder)
 
 
 def test_what_is_not_a_number_is_no_result():
