@@ -97,12 +97,12 @@ class TaskLines:
             model = self._repository.find(request.model, task, selector)
             limit_s = min(LINE_S, (request.timeout_ms or LINE_S * 1e3) / 1e3)
             answer, run = await model.answer(request, started + limit_s, Priority.BATCH)
+            fields = answer_fields(answer, run, model, (time.monotonic() - started) * 1e3)
+            body = _encode({"id": request.id, "index": line.number, "result": fields})
         except (ExecutorLost, ModelNotReady, Overloaded, ShuttingDown):
             raise
         except Exception as error:
             return _failure(line, error)
-        fields = answer_fields(answer, run, model, (time.monotonic() - started) * 1e3)
-        body = _encode({"id": request.id, "index": line.number, "result": fields})
         return Result(line.number, body, failed=False)
 
     def _require_size(self, line: Line) -> None:

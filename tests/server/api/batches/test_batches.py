@@ -255,6 +255,19 @@ async def test_an_unexpected_failure_is_opaque(client, model):
     assert "secret" not in json.dumps(error)
 
 
+async def test_an_answer_that_cannot_be_written_fails_its_line_alone(client, monkeypatch):
+    written = []
+
+    def unwritable(*details):
+        written.append(details)
+        return {"answer": object()} if len(written) == 1 else {"answer": "garden"}
+
+    monkeypatch.setattr("server.api.batches.lines.answer_fields", unwritable)
+    batch = (await submit(client, lines(2))).json()
+    told = await ended(client, batch)
+    assert (told["state"], told["done"], told["failed"]) == ("done", 1, 1)
+
+
 async def test_a_sender_that_leaves_leaves_nothing(client, app):
     async def broken():
         yield lines(2)
