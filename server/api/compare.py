@@ -23,6 +23,7 @@ from server.api.negotiation import JSON, PNG, accepted
 from server.api.pictures import PICTURES, picture
 from server.api.task_endpoints import TaskService, answer_body, error_item, send_bytes
 from server.api.translation_map import note
+from server.contract.manifest import Manifest
 from server.errors import EngramError, InvalidRequest
 from server.runtime.executor import Run
 from server.runtime.loaded_model import LoadedModel
@@ -139,18 +140,19 @@ class CompareEndpoint:
                 raise invalid_field("models", "names a model twice")
             return compared.models
         selector = dict(service.task.selector(request))
-        ready = [
-            (model.name, model.bundle.manifest)
-            for model in service.repository.models()
-            if model.state == "ready" and model.bundle is not None
-        ]
+        newest: dict[str, Manifest] = {}
+        for model in service.repository.models():
+            if model.state == "ready" and model.bundle is not None:
+                newest.setdefault(model.name, model.bundle.manifest)  # what its bare name stands for
         fitting = {
             name: manifest
-            for name, manifest in ready
+            for name, manifest in newest.items()
             if manifest.task == service.task.name and selector.items() <= manifest.selector.items()
         }
         if len({tuple(sorted(manifest.selector.items())) for manifest in fitting.values()}) != 1:
             default = service.repository.find(None, service.task.name, selector)
+            if default.name not in fitting:  # another version of it is the default, and answers in its name
+                return [default.name]
             fitting = {
                 name: one for name, one in fitting.items() if one.selector == fitting[default.name].selector
             }

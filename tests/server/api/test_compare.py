@@ -83,6 +83,20 @@ async def test_without_names_all_models_that_do_what_is_asked_answer_the_default
     assert response.json()["models"] == ["tiny", "other"]
 
 
+async def test_of_several_versions_the_one_that_the_name_stands_for_counts(
+    client, model, other, repository, monkeypatch
+):
+    old = TinyModel(model.bundle)
+    old.version = 0
+    old.bundle = SimpleNamespace(manifest=model.bundle.manifest.model_copy(update={"task": "read"}))
+    monkeypatch.setattr(repository, "models", lambda: [other, model, old])
+    response = await client.post("/v1/compare", json={"task": "qa", "request": QUESTION})
+    assert response.json()["models"] == ["tiny", "other"]
+    monkeypatch.setattr(repository, "models", lambda: [old])
+    response = await client.post("/v1/compare", json={"task": "qa", "request": QUESTION})
+    assert response.json()["models"] == ["tiny"]
+
+
 async def test_without_any_such_model_the_request_fails(client, model, other, repository, monkeypatch):
     model.state = other.state = "failed"
     response = await client.post("/v1/compare", json={"task": "qa", "request": QUESTION})
