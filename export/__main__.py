@@ -64,8 +64,20 @@ app = typer.Typer(
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True)
 
+
+def _by_name(folder: Path) -> Path:
+    """Return the folder of a bundle that is called by its name in the committed repository."""
+    named = DEFAULT_REPOSITORY / folder
+    return named if not folder.exists() and named.is_dir() else folder
+
+
 BundleFolder = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle, such as model_repository/dmn-plus-babi.")
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        callback=_by_name,
+        help="Folder of a bundle, or its name in model_repository, such as dmn-plus-babi.",
+    ),
 ]
 
 

@@ -93,6 +93,15 @@ def test_verify_says_that_a_bundle_is_whole(folder):
     assert "onnx and torchscript" in result.output
 
 
+def test_a_bundle_of_the_repository_may_be_called_by_its_name(folder, monkeypatch):
+    (folder.parent / "model_repository").mkdir()
+    folder.rename(folder.parent / "model_repository" / NAME)
+    monkeypatch.chdir(folder.parent)
+    result = engram_export("inspect", NAME)
+    assert result.exit_code == 0, result.output
+    assert NAME in result.output
+
+
 def test_verify_refuses_an_altered_bundle(folder):
     (folder / "tokenizer.json").write_text("{}")
     result = engram_export("verify", folder)
