@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import typer
 from conftest import STORY, error_reply, qa_payload
 from typer.testing import CliRunner
 
@@ -290,9 +292,7 @@ def test_no_answer_is_one_plain_line_and_an_exit_code(run, story, server, failur
         pytest.param(["ask", "{story}", "Who?", "--truncate", "x"], "'x' is not one of", id="wrong_choice"),
         pytest.param(["ask", "{story}", "Who?", "--url", "nowhere"], "expected a form like", id="wrong_url"),
         pytest.param(["ask", "Mary left.", "Who?"], "goes through standard input", id="a_story_itself"),
-        pytest.param(
-            ["ask", "{story}", "Wh\udce9?"], "'\\udce9' is no character", id="no_text"
-        ),
+        pytest.param(["ask", "{story}", "Wh\udce9?"], "'\\udce9' is no character", id="no_text"),
         pytest.param(["compare", "point", '{{"points": [[NaN, 0]]}}'], "it has no NaN", id="no_number"),
         pytest.param(["compare", "qa", "["], "cannot read the request", id="no_request"),
         pytest.param(["ask"], "Missing argument", id="no_arguments"),
@@ -326,6 +326,33 @@ def test_ctrl_c_is_quiet(run, story, server):
     server.queue.append(interrupt)
     result = run("ask", story, QUESTION)
     assert (result.exit_code, result.output) == (130, "")
+
+
+def test_a_full_disk_is_one_plain_line():
+    script = """
+from engram.cli import app as cli
+def full(*_):
+    raise OSError(28, "No space left on device")
+cli.Client.models = lambda _: []
+cli.report.show_models = full
+cli.app(["models"])
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    said = "engram: cannot use what was to be written: No space left on device\n"
+    assert (finished.returncode, finished.stderr) == (2, said)
+
+
+def test_a_terminal_is_told_that_it_is_waited_for(run, monkeypatch):
+    class Terminal(io.BytesIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(typer, "get_binary_stream", lambda _: Terminal(STORY[0].encode()))
+    result = run("ask", "-", QUESTION)
+    assert result.exit_code == 0
+    assert "reading from the terminal; Ctrl-D" in result.stderr
 
 
 def test_help_teaches_by_example_and_lists_the_exit_codes(run):

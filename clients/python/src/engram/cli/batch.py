@@ -206,7 +206,7 @@ def _file(source: str) -> Iterator[Path]:
         with TemporaryDirectory(prefix="engram-") as folder:
             path = Path(folder, "lines")
             with path.open("wb") as file:
-                shutil.copyfileobj(typer.get_binary_stream("stdin"), file)
+                shutil.copyfileobj(inputs.stdin(), file)
             yield path
         return
     path = Path(source)

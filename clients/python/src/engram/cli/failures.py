@@ -55,6 +55,12 @@ class Commands(TyperGroup):
                 raise
             complain(f"{error.object[error.start : error.end]!a} is no character: is the text UTF-8?")
             code = ExitCode.USAGE
+        except OSError as error:  # a full disk, say; a pipe that was closed is quiet, and never comes here
+            if not standalone_mode:
+                raise
+            what = repr(error.filename) if error.filename else "what was to be written"
+            complain(f"cannot use {what}: {error.strerror or error}")
+            code = ExitCode.USAGE
         if standalone_mode:
             sys.exit(code if isinstance(code, int) else ExitCode.OK)
         return code

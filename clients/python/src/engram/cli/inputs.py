@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 import typer
 
 from engram.calls import PICTURE_TYPES, PictureFormat
-from engram.cli.failures import UsageProblem
+from engram.cli.failures import UsageProblem, complain
 
 STDIN = "-"
 
@@ -59,7 +59,7 @@ def read_lines(source: str) -> tuple[Iterator[str], int | None]:
         UsageProblem: It cannot be read, now or on the way.
     """
     if source == STDIN:
-        return _lines(lambda: typer.get_binary_stream("stdin"), source), None
+        return _lines(stdin, source), None
     try:
         with Path(source).open("rb") as file:
             total = sum(1 for _ in file)
@@ -77,6 +77,14 @@ def _lines(opened: Callable[[], BinaryIO], source: str) -> Iterator[str]:
             except UnicodeDecodeError as error:
                 raise UsageProblem(f"line {number} of {_name(source)} is not UTF-8 text") from error
             yield text.rstrip("\r\n")
+
+
+def stdin() -> BinaryIO:
+    """Return standard input; at a terminal, say that it is waited for."""
+    stream = typer.get_binary_stream("stdin")
+    if stream.isatty():
+        complain("note: reading from the terminal; Ctrl-D on a line of its own ends the text")
+    return stream
 
 
 def shortened(text: str) -> str:
@@ -100,7 +108,7 @@ def picture_format(path: Path) -> PictureFormat:
 
 def _read(source: str, what: str) -> str:
     try:
-        data = typer.get_binary_stream("stdin").read() if source == STDIN else Path(source).read_bytes()
+        data = stdin().read() if source == STDIN else Path(source).read_bytes()
         return data.decode("utf-8-sig")
     except OSError as error:
         hint = "; a text itself, not a file, goes through standard input, with -" if " " in source else ""
