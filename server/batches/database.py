@@ -47,6 +47,16 @@ CONNECT_S = 10
 """How long PostgreSQL may take to let us in, unless its URL has a ``connect_timeout``: the system would wait
 for minutes."""
 
+PRAGMAS = (
+    "auto_vacuum=INCREMENTAL",
+    "journal_mode=WAL",
+    f"journal_size_limit={VACUUM_PAGES * 4096}",
+    "synchronous=FULL",
+    "secure_delete=FAST",
+)
+"""How a file is used. Some builds of SQLite write zeros over all that is removed: a full disk would have no room
+to remove a large batch, and everybody would wait for it."""
+
 SCHEMA_LOCK = 0x656E6772
 """Number of PostgreSQL's advisory lock under which the tables are made."""
 
@@ -149,7 +159,7 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # the driver would begin transactions when it thinks fit
-        for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL"):
+        for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

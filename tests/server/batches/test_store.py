@@ -328,6 +328,15 @@ def test_the_room_of_what_is_gone_goes_back_to_the_disk(store, database, clock, 
     assert pages("page_count") < 40  # of 500
 
 
+def test_removing_much_takes_little_room(store, database, tmp_path):
+    batch_id = store.receiving.begin(ADA, "qa")
+    store.receiving.add(batch_id, Piece([[Line(number, bytes(100_000))] for number in range(20)], []))
+    with closing(sqlite3.connect(tmp_path / "batches.sqlite3")) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    store.receiving.discard(batch_id)
+    assert (tmp_path / "batches.sqlite3-wal").stat().st_size < 200_000
+
+
 def test_a_file_that_is_in_use_gives_its_room_back_later(database, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.CRITICAL)
     monkeypatch.setattr("server.batches.database.VACUUM_PAGES", 0)
