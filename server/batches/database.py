@@ -54,8 +54,8 @@ PRAGMAS = (
     "synchronous=FULL",
     "secure_delete=FAST",
 )
-"""How a file is used. Some builds of SQLite write zeros over all that is removed: a full disk would have no room
-to remove a large batch, and everybody would wait for it."""
+"""How a file is used. Some builds of SQLite write zeros over all that is removed: a full disk would have no
+room to remove a large batch, and everybody would wait for it."""
 
 SCHEMA_LOCK = 0x656E6772
 """Number of PostgreSQL's advisory lock under which the tables are made."""
