@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from server.batches.pace import Pace
-from server.batches.records import Batch, BatchCounts, Line, Result, Sender
+from server.batches.records import Batch, BatchCounts, Line, NoSuchBatch, Result, Sender
 from server.batches.runner import Answerer, Runner
 from server.batches.threads import Threads
 from server.errors import EngramError, StoreUnavailable
@@ -120,7 +120,7 @@ class Batches:
 
     async def get(self, owner: str, batch_id: str) -> Batch:
         """Return one batch; see ``Keeping.get``."""
-        return await self._threads((await self._open()).keeping.get, owner, batch_id)
+        return await self._threads((await self._find()).keeping.get, owner, batch_id)
 
     async def list(self, owner: str, limit: int, after: str | None) -> Sequence[Batch]:
         """Return batches, the newest first; see ``Keeping.list``."""
@@ -130,7 +130,7 @@ class Batches:
 
     async def cancel(self, owner: str, batch_id: str) -> Batch:
         """End a batch; see ``Keeping.cancel``."""
-        keeping = (await self._open()).keeping
+        keeping = (await self._find()).keeping
         before = await self._threads(keeping.get, owner, batch_id)
         batch = await self._threads(keeping.cancel, owner, batch_id)
         self._counts.batches["cancelled"] += before.is_open and batch.state == "cancelled"
@@ -138,11 +138,22 @@ class Batches:
 
     async def results(self, owner: str, batch_id: str, offset: int) -> Sequence[Line]:
         """Return the next results from a line on; see ``Keeping.results``."""
-        return await self._threads((await self._open()).keeping.results, owner, batch_id, offset)
+        return await self._threads((await self._find()).keeping.results, owner, batch_id, offset)
 
     def _has_any(self) -> bool:
         """Whether there may be batches; without, nothing needs to be opened."""
         return self._opened is not None or self._options.url is not None or self._options.file.exists()
+
+    async def _find(self) -> Opened:
+        """Open the database that has a batch; to ask for one makes no file.
+
+        Raises:
+            NoSuchBatch: there is no file yet.
+            StoreUnavailable: it cannot be opened now.
+        """
+        if not self._has_any():
+            raise NoSuchBatch
+        return await self._open()
 
     async def _open(self) -> Opened:
         """Open the database if it is not open yet.

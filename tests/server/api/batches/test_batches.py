@@ -176,6 +176,8 @@ async def test_batches_may_be_off(settings, repository, tmp_path):
 
 async def test_a_file_is_made_when_the_first_batch_comes(client, settings):
     assert (await client.get("/v1/batches")).json() == {"batches": []}
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/results")):
+        assert (await client.request(method, f"/v1/batches/none{path}")).status_code == 404
     assert not settings.batch_file.exists()
     await submit(client, lines(1))
     assert settings.batch_file.exists()
