@@ -309,6 +309,13 @@ def test_files_that_cannot_be_used_are_told_in_one_line(run, tmp_path, arguments
     assert result.stderr.count("\n") == 1
 
 
+def test_an_id_is_whole_however_narrow_the_terminal(run, batch_server, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    name = 8 * "abcd"
+    batch_server.queue = [httpx2.Response(200, json={"batches": [{**batch_server.status(), "id": name}]})]
+    assert name in run("list").stdout
+
+
 def test_the_command_lists_and_cancels(run, batch_server):
     shown = run("list").stdout
     assert "b1" in shown

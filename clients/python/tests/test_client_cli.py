@@ -185,6 +185,10 @@ def test_models_are_listed(run):
     assert json.loads(run("models", "--json").stdout)[0]["parity"] == {"largest": 1e-6}
 
 
+def test_names_are_whole_however_narrow_the_terminal(run):
+    assert "dmn-plus-babi:1" in run("models", COLUMNS="40").stdout
+
+
 def test_a_model_that_failed_says_why(run, server):
     broken = {"name": "b", "state": "failed", "reason": "probe 3 differs", "limits": {}}
     server.queue.append(httpx2.Response(200, json={"models": [broken]}))
@@ -223,6 +227,12 @@ WORDS = [{"word": "milkk", "nearest": ["milk", "silk"]}, {"word": "zzz", "neares
         ),
         pytest.param(
             error_reply(404, "model_not_found", "no model 'x'"), 1, "no model 'x'", id="model_not_found"
+        ),
+        pytest.param(
+            error_reply(401, "unauthorized", "a key is needed"),
+            1,
+            "a key is needed; this command sends the one in ENGRAM_API_KEY",
+            id="unauthorized",
         ),
         pytest.param(
             error_reply(500, "internal", "failed"), 1, "failed [internal, request r-1]", id="internal"

@@ -145,11 +145,14 @@ def list_batches(
     if as_json:
         report.write_json([batch.raw for batch in found])
         return
-    table = Table("batch", "task", "state", "lines", "failed", "created", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        "batch", "task", "state", "lines", "failed", "created (UTC)", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    table.columns[0].min_width = max((len(batch.id) for batch in found), default=0)  # there to be copied
     for batch in found:
         state = Text(batch.state, style=COLOURS.get(batch.state, ""))
         lines = f"{batch.done + batch.failed:,} of {batch.total:,}"
-        created = str(batch.raw.get("created_at", ""))
+        created = str(batch.raw.get("created_at", ""))[:16].replace("T", " ")
         table.add_row(batch.id, batch.task, state, lines, str(batch.failed), created)
     console().print(table)
 

@@ -93,15 +93,16 @@ def sentence(error: Exception) -> str:
     said = error.message if isinstance(error, errors.APIStatusError) else str(error)
     match error:
         case errors.UnknownWords() if error.words:
-            return f"unknown words: {_suggestions(error.words)}; --unknown-words map answers in spite of them"
+            said = f"unknown words: {_suggestions(error.words)}; --unknown-words map answers in spite of them"
         case errors.InputTooLong() if error.details.get("knob") == "max_facts":
-            return f"{said}; --truncate oldest leaves out the first sentences"
+            said += "; --truncate oldest leaves out the first sentences"
+        case errors.Unauthorized():
+            said += "; this command sends the one in ENGRAM_API_KEY"
         case errors.Overloaded() if error.retry_after:
-            return f"{said}; try again in {error.retry_after:g} s"
+            said += f"; try again in {error.retry_after:g} s"
         case errors.ServerError() | errors.DeadlineExceeded():
-            return str(error)
-        case _:
-            return said
+            said = str(error)
+    return said
 
 
 def _suggestions(words: dict[str, list[str]]) -> str:

@@ -88,6 +88,7 @@ def show_answers(console: Console, rows: Iterable[Row]) -> None:
 def show_models(console: Console, models: Sequence[Model]) -> None:
     """Print one row per model."""
     table = Table("model", "task", "state", "runs on", "limits", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].min_width = max((len(f"{model.name}:1") for model in models), default=0)
     for model in models:
         name = Text.assemble(
             (model.name, "bold"), (f":{', '.join(model.versions)}" if model.versions else "", "dim")
