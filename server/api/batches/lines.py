@@ -119,8 +119,11 @@ class TaskLines:
 
 def _failure(line: Line, error: Exception) -> Result:
     request_id = os.urandom(12).hex()
-    REQUEST_ID.set(request_id)  # for the log line of an internal error
-    told = LineError(_name_of(line), line.number, error_body(error, request_id))
+    before = REQUEST_ID.set(request_id)  # for the log line of an internal error, and no other
+    try:
+        told = LineError(_name_of(line), line.number, error_body(error, request_id))
+    finally:
+        REQUEST_ID.reset(before)
     return Result(line.number, _encode_error(told), failed=True)
 
 

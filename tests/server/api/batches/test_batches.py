@@ -8,10 +8,14 @@ import sys
 
 import pytest
 
+from server.api.batches.lines import TaskLines
 from server.app import create_app
+from server.batches.records import Line
 from server.errors import ModelNotFound
+from server.logs import REQUEST_ID
 from server.runtime.statistics import Statistics
 from server.settings import Settings
+from server.tasks import QuestionAnswering
 from tests.processes import ROOT
 from tests.server.api.conftest import QUESTION
 
@@ -268,6 +272,12 @@ async def test_an_answer_that_cannot_be_written_fails_its_line_alone(client, mon
     batch = (await submit(client, lines(2))).json()
     told = await ended(client, batch)
     assert (told["state"], told["done"], told["failed"]) == ("done", 1, 1)
+
+
+def test_what_is_logged_after_a_bad_line_is_not_logged_in_its_name(repository):
+    reader = TaskLines({"qa": QuestionAnswering()}, repository, 100, 5)
+    assert reader.check("qa", Line(0, b"no json")).failed
+    assert REQUEST_ID.get() is None
 
 
 async def test_a_sender_that_leaves_leaves_nothing(client, app):
