@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from server.contract.bundle import Bundle
-from server.errors import EngramError, ExecutorLost, Overloaded, ShuttingDown
+from server.errors import DeadlineExceeded, EngramError, ExecutorLost, Overloaded, ShuttingDown
 from server.runtime.executor import Run
 from server.runtime.lines import Priority
 from server.runtime.stepwise.decoder import Decoder
@@ -91,6 +91,8 @@ async def walk_parts(
             assert order is not None
             order.tell(place, events)
 
+        if not _has_time(deadline, 0.0):
+            raise DeadlineExceeded("no answer before the deadline")  # which waits for nothing more
         prepared = replace(task.prepare(part, bundle), is_streamed=order is not None)
         urgency = Priority.BATCH if place else priority
         while True:

@@ -1,11 +1,12 @@
 import asyncio
 import logging
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from server.errors import ExecutorLost, InvalidRequest, Overloaded, RunError
+from server.errors import DeadlineExceeded, ExecutorLost, InvalidRequest, Overloaded, RunError
 from server.runtime.lines import Priority
 from server.runtime.loaded_model import LoadedModel
 from server.runtime.options import RuntimeOptions
@@ -112,6 +113,16 @@ async def test_a_request_without_room_for_its_first_part_is_refused_before_anyth
     with pytest.raises(Overloaded):
         await walk([SHORT] * 3)
     assert not ran
+
+
+async def test_after_the_deadline_no_part_is_prepared(monkeypatch):
+    monkeypatch.setattr(CountingAll, "prepare", None)
+    decoder = Watched(sessions())
+    outcomes, _ = await walk_parts(
+        CountingAll(), BUNDLE, decoder, [SHORT] * 9, deadline=time.monotonic() - 1.0
+    )
+    assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 9
+    await decoder.close()
 
 
 async def test_batch_work_that_lost_its_executor_is_asked_again_as_a_whole(caplog):
