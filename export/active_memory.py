@@ -6,12 +6,21 @@ Legend: B batch, C cells, V symbols.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from export.samples import Request
 from export.wrappers import Graph
 from models.checkpoint import Checkpoint
+from models.data.arithmetic import operand_digits, problem
 from models.families import build
 from server.contract.manifest import AttentionSpec, Signature, TensorSpec
+from server.tasks.computing import Operation, lay_out
 
 MOST_COMPARED = 256
 """Cells of the largest problems that are compared with eager torch: work grows with their square."""
@@ -30,6 +39,22 @@ class ComputingGraph(nn.Module):
         return computed.logits_BCV.softmax(dim=-1), computed.activity_BSC
 
 
+@dataclass(frozen=True)
+class Problems:
+    """Draws problems of the operation: on symbols in any order a network computes nothing, only noise."""
+
+    operation: Operation
+    base: int
+
+    def __call__(self, sizes: Sequence[Mapping[str, int]], rng: np.random.Generator) -> Sequence[Request]:
+        """Draw a problem for each size that fills its cells, or all but one."""
+        return [{"symbols": self._symbols(own["cells"], rng)[: own["cells"]]} for own in sizes]
+
+    def _symbols(self, cells: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        digits = operand_digits(self.operation, cells)
+        return lay_out(self.operation, problem(self.operation, self.base, digits, rng).operands, self.base)
+
+
 def computing_graph(checkpoint: Checkpoint) -> Graph:
     """Wrap a network that takes as many steps as it has cells."""
     symbols = int(checkpoint.config["symbols"])
@@ -44,4 +69,5 @@ def computing_graph(checkpoint: Checkpoint) -> Graph:
         ),
     )
     limits = {"cells": min(MOST_COMPARED, checkpoint.limits["max_cells"])}
-    return Graph(ComputingGraph(build(checkpoint)).eval(), signature, limits, ids=symbols)
+    draw = Problems(cast(Operation, checkpoint.selector["operation"]), int(checkpoint.selector["base"]))
+    return Graph(ComputingGraph(build(checkpoint)).eval(), signature, limits, symbols, draw)
